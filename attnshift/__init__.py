@@ -1,0 +1,67 @@
+"""See how finetuning shifts a language model between the context it is given and what it memorised.
+
+Everything is loaded when it is first used: importing attnshift loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from attnshift.errors import AttnshiftError, CheckpointError
+
+if TYPE_CHECKING:
+    from attnshift.data.formats import load_examples, load_items
+    from attnshift.data.items import Example, Item
+    from attnshift.figures.plot import plot
+    from attnshift.measures.measure import Measure, Observation
+    from attnshift.models.attention import attention_mass
+    from attnshift.models.series import Series, open_series
+    from attnshift.tracing.dataset import open_trace, open_traces
+    from attnshift.tracing.trace import trace
+
+_HOMES = {
+    "Example": "data.items",
+    "Item": "data.items",
+    "Measure": "measures.measure",
+    "Observation": "measures.measure",
+    "Series": "models.series",
+    "attention_mass": "models.attention",
+    "load_examples": "data.formats",
+    "load_items": "data.formats",
+    "open_series": "models.series",
+    "open_trace": "tracing.dataset",
+    "open_traces": "tracing.dataset",
+    "plot": "figures.plot",
+    "trace": "tracing.trace",
+}
+
+__all__ = [
+    "AttnshiftError",
+    "CheckpointError",
+    "Example",
+    "Item",
+    "Measure",
+    "Observation",
+    "Series",
+    "attention_mass",
+    "load_examples",
+    "load_items",
+    "open_series",
+    "open_trace",
+    "open_traces",
+    "plot",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'attnshift' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"attnshift.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

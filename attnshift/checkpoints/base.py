@@ -1,0 +1,113 @@
+"""The base model of a run: a folder on disk, the hub's cache, or (only where the user names it) the hub."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Sequence
+from pathlib import Path
+
+from attnshift.checkpoints.checkpoint import Checkpoint, classify
+from attnshift.checkpoints.layout import BASE_FOLDER
+from attnshift.errors import AttnshiftError
+
+_DOWNLOADED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+
+
+def resolve_base(name: str, run_dir: Path, *, explicit: bool = False, allow_download: bool = False) -> Path | None:
+    """Find the folder of a base model, with its configuration and full weights.
+
+    Parameters
+    ----------
+    name
+        A folder (absolute or relative to the run) or a hub name.
+    run_dir
+        The run's folder.
+    explicit
+        The user named it: relative to the working directory too, and that first.
+    allow_download
+        Fetch it from the hub where the cache lacks it. Only for an explicit name: a run never makes us fetch anything.
+
+    Returns
+    -------
+    Path or None
+        Absolute; None where there is no such model.
+
+    Raises
+    ------
+    AttnshiftError
+        Where a download was allowed and failed.
+    """
+    if not name:  # which would be the working directory
+        return None
+    folders = [Path(os.path.expanduser(name)), run_dir / name] if explicit else [run_dir / name]
+    for folder in folders:
+        if classify(folder) == "full":
+            return folder.resolve()
+    return _cached(name) or (_downloaded(name) if explicit and allow_download else None)
+
+
+def named_base(root: Path, option: str | None, stated: str | None, allow_download: bool) -> Path | None:
+    """The base that the user names, the manifest states or a folder is called, in this order; None where none is found.
+
+    Raises AttnshiftError where the user names one that can't be found.
+    """
+    if option is not None:
+        found = resolve_base(option, root, explicit=True, allow_download=allow_download)
+        if found is None:
+            raise AttnshiftError(
+                f"there is no base model {option!r}",
+                expected="a folder with config.json and full weights, or the hub name of a model in the local cache",
+                remedy="check the path or the name after --base",
+            )
+        return found
+    found = resolve_base(stated or "", root)
+    folder = root / BASE_FOLDER
+    return found or (folder.resolve() if classify(folder) == "full" else None)
+
+
+def adapter_base(root: Path, adapters: Sequence[Checkpoint], named: Path | None) -> Path:
+    """The base of a run's adapters: the named one, else the one that their configurations state.
+
+    Raises AttnshiftError where they state different ones, and where no base is found.
+    """
+    stated = {str(adapter.adapter_config().get("base_model_name_or_path") or ""): adapter for adapter in adapters}
+    if len(stated) > 1:
+        places = ", ".join(f"{adapter.path.name}/: {name!r}" for name, adapter in sorted(stated.items()))
+        raise AttnshiftError(f"the adapters in {root} have different base models ({places})", expected="one base model")
+    name = next(iter(stated))
+    found = named or resolve_base(name, root)
+    if found is None:
+        raise AttnshiftError(
+            f"the adapters in {root} need their base model {name!r}, which is not on disk",
+            expected="its folder, or a hub name that is in the local cache",
+            remedy="name it with --base",
+        )
+    return found
+
+
+def _cached(name: str) -> Path | None:
+    from huggingface_hub import snapshot_download  # loading it takes a while, and few runs need it
+
+    try:
+        # Only the configuration is asked for: a cache that lacks, say, a licence text is complete for us.
+        folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=["config.json"]))
+    except (OSError, ValueError):  # not in the cache, or no name that a hub could have
+        return None
+    return folder if classify(folder) == "full" else None
+
+
+def _downloaded(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(_DOWNLOADED)))
+    except Exception as error:  # no network, no such name, no access: several libraries' exceptions
+        reason = str(error).strip().partition("\n")[0]
+        raise AttnshiftError(
+            f"the base {name!r} is not on disk and can't be downloaded: {reason}",
+            expected="a model's folder or the name of a model on the hub",
+            remedy="check the name, the network and the access to it, or give a local folder to --base",
+        ) from error
+    if classify(folder) != "full":
+        raise AttnshiftError(f"the hub's {name!r} holds no safetensors weights", remedy="give a local folder to --base")
+    return folder

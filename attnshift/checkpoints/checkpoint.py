@@ -1,0 +1,152 @@
+"""One checkpoint: a folder with the weights of a full model or of an adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Literal
+
+from attnshift.checkpoints.fingerprint import Fingerprint, fingerprint, same_weights
+from attnshift.checkpoints.jsonfile import read_object
+from attnshift.checkpoints.tensors import Tensors, open_tensors, weight_files
+from attnshift.errors import CheckpointError
+
+Kind = Literal["full", "adapter"]
+
+# The merged weights come first: beside them an adapter would be applied twice.
+_CONFIG: dict[Kind, str] = {"full": "config.json", "adapter": "adapter_config.json"}
+_WEIGHTS: dict[Kind, tuple[str, ...]] = {
+    "full": (
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ),
+    "adapter": ("adapter_model.safetensors", "adapter_model.bin"),
+}
+
+# Layouts that hold weights which nothing here reads: a file's pattern, their name, and how to convert them.
+_FOREIGN = (
+    ("*zero_pp_rank*", "DeepSpeed ZeRO shards", "python zero_to_fp32.py {0} {0}/merged --safe_serialization"),
+    ("*.distcp", "a torch.distributed (FSDP) checkpoint", "accelerate merge-weights {0} {0}/merged"),
+    ("lit_model.pth", "a LitGPT checkpoint", "litgpt convert_from_litgpt {0} {0}/converted"),
+)
+
+# Where and by what an adapter was saved; none of it changes what the adapter computes.
+_CIRCUMSTANCES = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "auto_mapping")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk; nothing of its weights is read before `open`."""
+
+    path: Path
+    """Its folder."""
+    step: int
+    """Optimizer steps before it was saved."""
+    kind: Kind
+    """Weights of the full model, or of an adapter to it."""
+    files: tuple[Path, ...]
+    """One weight file, or an index followed by its shards."""
+    epoch: float | None = None
+    """Passes over the training set before it was saved, where the run states them."""
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.path.name
+
+    def open(self) -> Tensors:
+        """Open its weights. Raises CheckpointError where they can't be read."""
+        return open_tensors(self.files)
+
+    def fingerprint(self) -> Fingerprint:
+        """Digest its weights and, for an adapter, the settings that change their function (r, alpha, …).
+
+        Raises CheckpointError where a file can't be read.
+        """
+        config = None
+        if self.kind == "adapter":
+            settings = self.adapter_config().items()
+            config = {key: _normalised(value) for key, value in settings if key not in _CIRCUMSTANCES}
+        with self.open() as tensors:
+            return fingerprint(tensors, config)
+
+    def adapter_config(self) -> dict[str, object]:
+        """The content of its adapter_config.json. Raises CheckpointError where that can't be read."""
+        return read_object(self.path / _CONFIG["adapter"], CheckpointError)
+
+    def equals(self, other: Checkpoint) -> bool:
+        """Whether the weights are the same to the last byte; reads both. Raises CheckpointError."""
+        with self.open() as mine, other.open() as theirs:
+            return same_weights(mine, theirs)
+
+
+def kinds(directory: Path) -> tuple[Kind, ...]:
+    """The kinds of weights, with their configuration, that a folder holds; the one to use first."""
+    names = _listing(directory)
+    return tuple(kind for kind in _CONFIG if _CONFIG[kind] in names and not names.isdisjoint(_WEIGHTS[kind]))
+
+
+def classify(directory: Path) -> Kind | None:
+    """What a folder holds; the merged weights where it holds both, None where it holds neither."""
+    return next(iter(kinds(directory)), None)
+
+
+def read_checkpoint(directory: Path, step: int, epoch: float | None = None) -> Checkpoint:
+    """Describe the checkpoint in a folder, without opening its weights.
+
+    Raises
+    ------
+    CheckpointError
+        For a folder without weights and their configuration, and for shards that are missing.
+    """
+    kind, names = classify(directory), _listing(directory)
+    if kind is None:
+        found = ", ".join(sorted(names)[:5]) or "nothing"
+        raise CheckpointError(
+            f"{directory} is not a checkpoint: it holds {foreign_layout(directory) or found}",
+            expected="config.json and model.safetensors, or adapter_config.json and adapter_model.safetensors",
+            remedy=conversion(directory) or "copy the checkpoint again, or leave it out with --steps",
+        )
+    chosen = next(name for name in _WEIGHTS[kind] if name in names)
+    return Checkpoint(directory, step, kind, weight_files(directory / chosen), epoch)
+
+
+def foreign_layout(directory: Path) -> str:
+    """The name of a layout that nothing here reads, from the files in a folder and the folders in it; else ''."""
+    return _foreign(directory)[0]
+
+
+def conversion(directory: Path) -> str:
+    """The command that converts such a layout; else ''."""
+    return _foreign(directory)[1]
+
+
+def _foreign(directory: Path) -> tuple[str, str]:
+    names = _listing(directory)
+    names |= {inner for name in names for inner in _listing(directory / name)}
+    for pattern, layout, command in _FOREIGN:
+        if any(fnmatch(name, pattern) for name in names):
+            return layout, command.format(directory)
+    return "", ""
+
+
+def _listing(directory: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(directory))
+    except (
+        OSError,
+        ValueError,
+    ):  # no folder, or none that we may read: nothing we can use
+        return frozenset()
+
+
+def _normalised(value: object) -> object:
+    """A setting without accidents of its writing: peft saves sets as lists, in an order that differs per process."""
+    if isinstance(value, list):
+        return sorted(value, key=lambda each: json.dumps(each, sort_keys=True))
+    return value

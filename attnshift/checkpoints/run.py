@@ -1,0 +1,110 @@
+"""A run: the checkpoints of one finetuning in the order of their steps, and what a user must be told about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from attnshift.checkpoints.base import named_base
+from attnshift.checkpoints.checkpoint import Checkpoint, conversion, foreign_layout
+from attnshift.checkpoints.fingerprint import Fingerprint, changed_tensors
+from attnshift.checkpoints.inventory import Inventory
+from attnshift.checkpoints.layout import read_layout
+from attnshift.checkpoints.manifest import Manifest, read_manifest
+from attnshift.errors import AttnshiftError, CheckpointError
+
+
+@dataclass(frozen=True)
+class Run:
+    """The checkpoints of one finetuning."""
+
+    path: Path
+    """The run's folder, absolute."""
+    checkpoints: tuple[Checkpoint, ...]
+    """Readable checkpoints by ascending step; step 0 is the base model where there is one."""
+    fingerprints: Mapping[int, Fingerprint]
+    """Step to the fingerprint of each of them."""
+    aliases: Mapping[str, int]
+    """Folder with the same weights as a checkpoint (`.` for the run itself) to that checkpoint's step."""
+    broken: Mapping[int, CheckpointError]
+    """Step to what is wrong, for checkpoints that can't be read."""
+    manifest: Manifest
+    """What the run says about itself."""
+    base: Path | None
+    """The folder of the base model; never None where a checkpoint is an adapter."""
+    notes: tuple[str, ...]
+    """What a user must be told."""
+
+
+def find_run(path: str | Path, base: str | None = None, allow_download: bool = False) -> Run:
+    """Find the checkpoints of a run directory, or of the folder of a single checkpoint.
+
+    Parameters
+    ----------
+    path
+        The folder. A single checkpoint whose step is stated nowhere becomes step 0, or 1 beside a base model.
+    base
+        The base model as the user names it: a folder or a hub name. It becomes step 0.
+    allow_download
+        Fetch such a hub name where it isn't on disk.
+
+    Raises
+    ------
+    AttnshiftError
+        For a path that holds no checkpoints, two folders of one step, two steps with the same weights, a base that
+        the user names or an adapter needs and that can't be found or read, and adapters to different bases.
+    """
+    layout = read_layout(Path(path))
+    manifest = read_manifest(layout.root)
+    base_dir = named_base(layout.root, base, manifest.base, allow_download)
+    inventory = Inventory(layout)
+    inventory.add_folders(base_dir)
+    if not inventory.checkpoints:
+        raise _nothing_found(str(path), inventory)
+    base_dir = inventory.add_base(base_dir)
+    if base_dir is None and 0 not in inventory.checkpoints.keys() | inventory.broken.keys():
+        named = f", as the manifest's {manifest.base!r} is not on disk" if manifest.base else ""
+        inventory.notes.append(f"no base: step 0 is missing{named}; name one with --base")
+    inventory.refuse_twins()
+    return Run(
+        path=layout.root,
+        checkpoints=tuple(checkpoint for _, checkpoint in sorted(inventory.checkpoints.items())),
+        fingerprints=inventory.fingerprints,
+        aliases=inventory.aliases,
+        broken=dict(sorted(inventory.broken.items())),
+        manifest=manifest,
+        base=base_dir,
+        notes=(*inventory.notes, *(note for at, note in inventory.unplaced.items() if at.resolve() != base_dir)),
+    )
+
+
+def trained_tensors(run: Run) -> frozenset[str] | None:
+    """Names of the tensors that differ between the first and the last checkpoint of full weights; reads both.
+
+    None for a run of adapters, whose adapters are what was trained, and where there is no second checkpoint.
+    Raises CheckpointError where one can't be read.
+    """
+    if len(run.checkpoints) < 2 or any(checkpoint.kind == "adapter" for checkpoint in run.checkpoints):
+        return None
+    with run.checkpoints[0].open() as first, run.checkpoints[-1].open() as last:
+        return changed_tensors(first, last)
+
+
+def _nothing_found(path: str, inventory: Inventory) -> AttnshiftError:
+    """Why a folder holds no readable checkpoint."""
+    root, broken = inventory.layout.root, inventory.broken
+    found = f"; it holds {foreign_layout(root)}" if foreign_layout(root) else ""
+    if broken:
+        first = broken[min(broken)]
+        return AttnshiftError(
+            f"none of the {len(broken)} checkpoints in {path!r} can be read: {first.problem}",
+            expected=first.expected,
+            remedy=first.remedy,
+        )
+    left_out = "".join(f"; {note}" for note in inventory.unplaced.values())
+    return AttnshiftError(
+        f"there are no checkpoints in {path!r}{found}{left_out}",
+        expected="folders such as checkpoint-500/ with weights, or the folder of one checkpoint",
+        remedy=conversion(root) or f"give {'one of these folders' if left_out else 'the folder of the run'} itself",
+    )

@@ -1,0 +1,78 @@
+"""The tokenizer of a run: where it lies, and loading it."""
+
+from __future__ import annotations
+
+import os.path
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attnshift.checkpoints.run import Run
+from attnshift.errors import AttnshiftError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_ALONE = ("tokenizer.json", "tokenizer.model")
+_VOCABULARIES = ("vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+
+
+def tokenizer_dir(run: Run, option: str | None = None) -> Path:
+    """Find the folder of a run's tokenizer.
+
+    A folder named by `option` is taken; else the first of the last checkpoint, the run itself, `final/` and other
+    folders with a checkpoint's weights, and the base that holds tokenizer files.
+
+    Raises
+    ------
+    AttnshiftError
+        Where none of them does.
+    """
+    if option is not None:
+        folders = [Path(os.path.expanduser(option))]
+    else:
+        aliases = [run.path / name for name in run.aliases]
+        folders = [run.checkpoints[-1].path, run.path, run.path / "final", *aliases]
+        folders += [run.base] if run.base else []
+    for folder in folders:
+        if _holds_tokenizer(folder):
+            return folder.resolve()
+    looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
+    raise AttnshiftError(
+        f"there is no tokenizer in {looked}",
+        expected="tokenizer.json, tokenizer.model, or tokenizer_config.json with a vocabulary",
+        remedy="name a folder with --tokenizer DIR, or copy the tokenizer's files into the run",
+    )
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """Load a tokenizer from disk; code that comes with it is never run.
+
+    Raises
+    ------
+    AttnshiftError
+        For files that can't be loaded, and a tokenizer that can't tell the characters of its tokens.
+    """
+    from transformers import AutoTokenizer  # seconds to load
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(directory), trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # the loaders raise whatever the file's parsers raise
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise AttnshiftError(
+            f"the tokenizer in {directory} can't be loaded: {reason}",
+            expected="the files of a fast tokenizer",
+            remedy="copy the tokenizer's files again, or name another folder with --tokenizer DIR",
+        ) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise AttnshiftError(
+            f"the tokenizer in {directory} ({type(tokenizer).__name__}) doesn't tell the characters of its tokens",
+            expected="a fast tokenizer (tokenizer.json)",
+            remedy="name a folder with one by --tokenizer DIR",
+        )
+    return tokenizer
+
+
+def _holds_tokenizer(folder: Path) -> bool:
+    if any((folder / name).is_file() for name in _ALONE):
+        return True
+    return (folder / "tokenizer_config.json").is_file() and any((folder / name).is_file() for name in _VOCABULARIES)

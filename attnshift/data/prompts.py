@@ -1,0 +1,174 @@
+"""Text to tokens: one tokenisation of the whole rendered text, a role for every token, checked spans."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int8, Int32
+
+from attnshift.data.items import Example, Item
+from attnshift.data.roles import ANSWER, BOS, CONTEXT, CONTEXT_ANSWER, PARAMETRIC_ANSWER, character_roles, token_roles
+from attnshift.data.templates import PromptError, Rendered, Span, Template
+from attnshift.errors import AttnshiftError
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A token sequence with the role of every token."""
+
+    ids: Int32[np.ndarray, "position"]
+    roles: Int8[np.ndarray, "position"]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class ItemTokens:
+    """A conflict item as the model reads it."""
+
+    prompt: Tokens
+    closed_book: Tokens
+    context_answer_ids: Int32[np.ndarray, "answer_position"]
+    parametric_answer_ids: Int32[np.ndarray, "answer_position"]
+
+
+@dataclass(frozen=True)
+class ExampleTokens:
+    """An IFT example as training saw it; the target tokens have the role ``answer``."""
+
+    sequence: Tokens
+    closed_book: Tokens
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Turns items and examples into tokens by one template and one tokenizer."""
+
+    tokenizer: Any
+    template: Template
+    target_eos: bool = True
+    """whether a target ends with EOS (or the template's end of turn), as in training"""
+    max_length: int | None = None
+    """the model's window in tokens"""
+    max_new_tokens: int = 0
+    """tokens that generation needs behind an item's prompt"""
+
+    def item(self, item: Item) -> ItemTokens:
+        """Encode a conflict item; raises PromptError."""
+        context_answers = (item.context_answer, *item.context_aliases)
+        parametric_answers = (item.parametric_answer, *item.parametric_aliases)
+        answers: dict[tuple[str, str], np.ndarray] = {}
+        prompts: dict[str, Tokens] = {}
+        for book, context in (("open", item.context), ("closed", "")):
+            for answer in (item.context_answer, item.parametric_answer):
+                rendered = self.template.render(context, item.question, answer)
+                prompts[book], answers[book, answer] = self._split(
+                    rendered, rendered.answer[1], context_answers, parametric_answers
+                )
+        for answer in (item.context_answer, item.parametric_answer):
+            if not np.array_equal(answers["open", answer], answers["closed", answer]):
+                raise PromptError(f"the answer {answer!r} is tokenised differently with and without the context")
+        context_ids, parametric_ids = (answers["open", a] for a in (item.context_answer, item.parametric_answer))
+        self._check_length(len(prompts["open"]) + max(len(context_ids), len(parametric_ids), self.max_new_tokens))
+        return ItemTokens(prompts["open"], prompts["closed"], context_ids, parametric_ids)
+
+    def example(self, example: Example) -> ExampleTokens:
+        """Encode an IFT example, target included; raises PromptError."""
+        open_book = self._with_target(self.template.render(example.context, example.question, example.answer), example)
+        if not example.context.strip():
+            return ExampleTokens(open_book, open_book)
+        closed_book = self._with_target(self.template.render("", example.question, example.answer), example)
+        if not np.array_equal(*(t.ids[t.roles == ANSWER] for t in (open_book, closed_book))):
+            raise PromptError(f"the answer {example.answer[:80]!r} is tokenised differently without the context")
+        return ExampleTokens(open_book, closed_book)
+
+    def _with_target(self, rendered: Rendered, example: Example) -> Tokens:
+        end = len(rendered.text.rstrip()) if self.target_eos else rendered.answer[1]
+        prompt, target = self._split(rendered, max(end, rendered.answer[1]), (example.answer,), ())
+        writes_its_end = end > rendered.answer[1]  # a chat template closes the turn itself
+        if self.target_eos and not writes_its_end and self.tokenizer.eos_token_id is not None:
+            target = np.append(target, np.int32(self.tokenizer.eos_token_id))
+        self._check_length(len(prompt) + len(target))
+        return Tokens(
+            np.concatenate([prompt.ids, target]),
+            np.concatenate([prompt.roles, np.full(len(target), ANSWER, np.int8)]),
+        )
+
+    def _split(
+        self, rendered: Rendered, end: int, context_answers: tuple[str, ...], parametric_answers: tuple[str, ...]
+    ) -> tuple[Tokens, Int32[np.ndarray, "answer_position"]]:
+        """The prompt's tokens, and those of the text from the prompt's end to ``end``."""
+        prompt_ids, offsets = self._tokenise(rendered.prompt)
+        whole_ids, _ = self._tokenise(rendered.text[:end])
+        if len(whole_ids) <= len(prompt_ids) or not np.array_equal(whole_ids[: len(prompt_ids)], prompt_ids):
+            raise PromptError(
+                f"the answer {rendered.text[slice(*rendered.answer)][:80]!r} changes the tokens of the prompt before it",
+                remedy="a template that ends in a line break or a whole word before {{ answer }}",
+            )
+        roles = token_roles(rendered.prompt, offsets, character_roles(rendered, context_answers, parametric_answers))
+        self._check_context(rendered, prompt_ids, offsets, roles)
+        roles[0] = BOS
+        return Tokens(prompt_ids, roles), whole_ids[len(prompt_ids) :]
+
+    def _tokenise(self, text: str) -> tuple[Int32[np.ndarray, "position"], list[Span]]:
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        prefix = self.special_prefix
+        ids = np.array([*prefix, *encoding["input_ids"]], np.int32)
+        if not len(ids):
+            raise PromptError(f"the tokenizer makes no token of {text[:80]!r}")
+        return ids, [(0, 0)] * len(prefix) + _repaired(encoding["offset_mapping"], len(text))
+
+    @cached_property
+    def special_prefix(self) -> list[int]:
+        """What the tokenizer puts before every text (BOS, say). What it puts behind is the target's affair."""
+        if not self.template.adds_special_tokens:
+            return []
+        with_special, without = (self.tokenizer("a", add_special_tokens=s)["input_ids"] for s in (True, False))
+        for start in range(len(with_special) - len(without) + 1):
+            if with_special[start : start + len(without)] == without:
+                return list(with_special[:start])
+        raise AttnshiftError("the tokenizer's special tokens change how text is tokenised", expected="a BOS at most")
+
+    def _check_context(self, rendered: Rendered, ids: np.ndarray, offsets: list[Span], roles: np.ndarray) -> None:
+        """The tokens that touch the context must decode to it and, at the edges, to a bit of template."""
+        if rendered.context is None:
+            return
+        start, end = rendered.context
+        touching = [i for i, (a, b) in enumerate(offsets) if a < end and b > start and b > a]
+        context = rendered.text[start:end]
+        if not touching or not np.isin(roles[touching], (CONTEXT, CONTEXT_ANSWER, PARAMETRIC_ANSWER)).any():
+            raise PromptError(f"no token belongs to the context {context[:80]!r}")
+        ids_of_context = ids[touching[0] : touching[-1] + 1]
+        if self.tokenizer.unk_token_id is not None and self.tokenizer.unk_token_id in ids_of_context:
+            positions = sorted({c for i in touching for c in range(*offsets[i])})
+            covered = _squash("".join(rendered.text[c] for c in positions))
+        else:
+            covered = _squash(self.tokenizer.decode(ids_of_context.tolist(), clean_up_tokenization_spaces=False))
+        if _squash(context) not in covered:
+            raise PromptError(
+                f"the tokens of the context decode to {covered[:80]!r}",
+                expected=f"{_squash(context)[:80]!r}",
+                remedy="a tokenizer whose offsets are right (tokenizer.json of the checkpoint)",
+            )
+
+    def _check_length(self, length: int) -> None:
+        if self.max_length is not None and length > self.max_length:
+            raise PromptError(f"{length} tokens are more than the model's window of {self.max_length}")
+
+
+def _repaired(offsets: list[Span], length: int) -> list[Span]:
+    """Some tokenizers (Llama 3) give zero-width offsets: such a token reaches to the next one's start."""
+    ends = [start for start, _ in offsets[1:]] + [length]
+    return [(a, max(a, nxt)) if a == b else (a, b) for (a, b), nxt in zip(offsets, ends, strict=True)]
+
+
+def _squash(text: str) -> str:
+    """Without case, accents and white space: what lower-casing or normalising tokenizers keep of a text."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return re.sub(r"\s+", "", "".join(c for c in decomposed if not unicodedata.combining(c)))

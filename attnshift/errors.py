@@ -1,0 +1,33 @@
+"""The one error that users meet: what was given, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class AttnshiftError(Exception):
+    """Bad input, told in one short block.
+
+    Parameters
+    ----------
+    problem
+        What is wrong; quotes the input.
+    expected
+        What would have been right.
+    remedy
+        What to do about it.
+    """
+
+    def __init__(self, problem: str, *, expected: str = "", remedy: str = "") -> None:
+        self.problem, self.expected, self.remedy = problem, expected, remedy
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        lines = [self.problem]
+        if self.expected:
+            lines.append(f"  expected: {self.expected}")
+        if self.remedy:
+            lines.append(f"  try: {self.remedy}")
+        return "\n".join(lines)
+
+
+class CheckpointError(AttnshiftError):
+    """One checkpoint can't be read; the others of its run may well be fine."""

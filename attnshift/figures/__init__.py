@@ -1,0 +1,1 @@
+"""Figures of traces, and files of figures."""

@@ -1,0 +1,58 @@
+"""The look of the house: one colour and one marker per meaning, one plotly template."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import plotly.graph_objects as go
+
+COLOURS: Final = {
+    "context": "#0072B2",
+    "parametric": "#D55E00",
+    "question": "#CC79A7",
+    "critical": "#009E73",
+    "non_critical": "#E69F00",
+    "no_context": "#56B4E9",
+    "neutral": "#333333",
+    "faint": "#8C8C8C",
+}
+"""Colour by meaning, the same in every figure: Okabe & Ito's palette, told apart with any colour vision."""
+
+SYMBOLS: Final = {"parametric": "square", "non_critical": "square", "question": "diamond", "no_context": "diamond"}
+"""Marker by meaning, circle for all others, so that a figure survives a black-and-white printer."""
+
+WIDTH: Final = 700
+"""Pixels; over the two columns of a page (17.8 cm) the letters come out at 8 to 10 pt."""
+
+_AXIS: Final = {"showline": True, "linecolor": "#555555", "gridcolor": "#E8E8E8", "zeroline": False} | {
+    "ticks": "outside", "ticklen": 4, "tickcolor": "#555555", "title": {"font": {"size": 14}, "standoff": 8}
+}  # fmt: skip
+
+LEGEND: Final = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "font": {"size": 13}}
+
+TEMPLATE: Final = go.layout.Template(
+    layout={
+        "font": {"family": "Helvetica, Arial, Liberation Sans, sans-serif", "size": 13, "color": "#222222"},
+        "title": {"x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 16}, "font": {"size": 17}},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "colorway": list(COLOURS.values())[:6],
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left"},
+        "legend": LEGEND,
+    }
+)
+"""White ground, light grid, Helvetica; legends in a row above the curves."""
+
+
+def titled(title: str, subtitle: str) -> str:
+    """A title with a smaller, grey line beneath it."""
+    return f'{title}<br><span style="font-size:12.5px;color:#666666">{subtitle}</span>'
+
+
+def tint(colour: str) -> str:
+    """A colour for a band: light enough that crossing bands and the grid stay visible."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.16)"

@@ -1,0 +1,79 @@
+"""What figures read from a trace: numbers per item, and means over items with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from attnshift.errors import AttnshiftError
+from attnshift.stats.intervals import Interval, cluster_mean_interval, wilson
+
+
+def need(trace: xr.Dataset, *names: str) -> None:
+    """See that a trace holds what a figure draws; raises AttnshiftError naming the measures to trace."""
+    if missing := [name for name in names if name not in trace]:
+        raise AttnshiftError(
+            f"the trace has no {', '.join(missing)}",
+            expected=f"a trace with {', '.join(names)}",
+            remedy=f"attnshift trace --ckpts RUN --out TRACE --measures {','.join(missing)}",
+        )
+    for name in names:
+        if "step" not in trace[name].dims or "run" in trace[name].dims:
+            raise AttnshiftError(
+                f"{name} has the dims {', '.join(map(str, trace[name].dims))}",
+                expected="one run, with its steps",
+                remedy="trace.sel(run=NAME) for one of several runs, trace.isel(step=[i]) for a single step",
+            )
+
+
+def item_values(trace: xr.Dataset, name: str) -> Float[np.ndarray, "step item"]:
+    """A variable per step and item."""
+    return np.asarray(trace[name].transpose("step", "item").values, np.float64)
+
+
+def mean_over_items(trace: xr.Dataset, values: Float[np.ndarray, "step item"]) -> Interval:
+    """Mean with its 95 % cluster-bootstrap interval, in the unit of the values."""
+    return cluster_mean_interval(values, _clusters(trace))
+
+
+def accuracy(trace: xr.Dataset, name: str) -> Interval:
+    """Percent of the items, with a 95 % interval: Wilson's where every cluster has one item, else the bootstrap's.
+
+    Where all items agree the bootstrap sees no spread at all; there Wilson's over clusters stands in.
+    """
+    values, clusters = item_values(trace, name), len(np.unique(_clusters(trace)))
+    if clusters == values.shape[-1]:
+        share = wilson(np.nansum(values, -1), np.isfinite(values).sum(-1))
+    else:
+        share = mean_over_items(trace, values)
+        agreed = np.where(np.isin(share.estimate, (0, 1)), share.estimate, np.nan)
+        edge = wilson(agreed * clusters, clusters)
+        bounds = zip((edge.low, edge.high), (share.low, share.high), strict=True)
+        share = Interval(share.estimate, *(np.where(np.isnan(agreed), ours, theirs) for theirs, ours in bounds))
+    return Interval(100 * share.estimate, 100 * share.low, 100 * share.high)
+
+
+def attention_by_roles(
+    trace: xr.Dataset, roles: Mapping[str, Sequence[str]]
+) -> dict[str, Float[np.ndarray, "step item"]]:
+    """Attention mass (probability) summed over each set of roles, mean over layers and heads.
+
+    Reads one step at a time: all steps together may not fit into memory.
+    """
+    found: dict[str, list[np.ndarray]] = {name: [] for name in roles}
+    for index in range(trace.sizes["step"]):
+        mass = trace["attention_mass"].isel(step=index).astype(np.float64).mean(("layer", "head"), skipna=False)
+        mass = mass.transpose("item", "role").load()
+        for name, chosen in roles.items():
+            found[name].append(mass.sel(role=list(chosen)).values.sum(-1))
+    return {name: np.stack(steps) for name, steps in found.items()}
+
+
+def _clusters(trace: xr.Dataset) -> np.ndarray:
+    """The cluster of every item; each its own where the trace has none."""
+    if "item_cluster" in trace.coords:
+        return trace["item_cluster"].values.astype(str)
+    return np.arange(trace.sizes["item"])

@@ -1,0 +1,52 @@
+"""The measures that ship with attnshift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attnshift.errors import AttnshiftError
+from attnshift.measures.attention_mass import AttentionMass, IftAttentionMass
+from attnshift.measures.context_mass_excess import ContextMassExcess
+from attnshift.measures.generation import CounterfactualAccuracy, Generation, ParametricAccuracy
+from attnshift.measures.gradient_norm import GradientCosine, GradientNorm, GradientNormByPart
+from attnshift.measures.logprobs import LogprobContextAnswer, LogprobParametricAnswer, LogprobParametricClosedBook
+from attnshift.measures.loss import ExactMatch, Loss, LossClosedBook
+from attnshift.measures.margin import Margin, MarginFirstToken, MarginPerToken
+from attnshift.measures.measure import Measure, by_name
+
+MEASURES: tuple[Measure, ...] = (
+    AttentionMass(),
+    ContextMassExcess(),
+    Margin(),
+    MarginPerToken(),
+    MarginFirstToken(),
+    LogprobContextAnswer(),
+    LogprobParametricAnswer(),
+    LogprobParametricClosedBook(),
+    Generation(),
+    CounterfactualAccuracy(),
+    ParametricAccuracy(),
+    IftAttentionMass(),
+    Loss(),
+    LossClosedBook(),
+    ExactMatch(),
+    GradientNorm(),
+    GradientNormByPart(),
+    GradientCosine(),
+)
+
+
+def choose_measures(asked: Sequence[str | Measure] | None) -> tuple[Measure, ...]:
+    """Measures by name, or objects of your own; all of the catalogue where nothing is asked for."""
+    if asked is None:
+        return MEASURES
+    known = by_name(MEASURES)
+    chosen: list[Measure] = []
+    for measure in asked:
+        if isinstance(measure, Measure):
+            chosen.append(measure)
+        elif measure in known:
+            chosen.append(known[measure])
+        else:
+            raise AttnshiftError(f"there is no measure {measure!r}", expected=f"of {', '.join(known)}")
+    return tuple(by_name(chosen).values())

@@ -1,0 +1,134 @@
+"""One forward for everything: log-probabilities of targets, and attention from the row that predicts them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Int32
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from attnshift.data.batches import length_batches, pad
+from attnshift.data.roles import KEY_ROLES, PAD
+from attnshift.errors import CheckpointError
+from attnshift.models.attention import CAPTURE, Capture
+from attnshift.models.readings import RoleAttention, TargetScores
+
+Rows = Literal["last", "answer"]
+"""Which rows attention is taken from: the last prompt token, or the mean over those that predict the answer."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A token sequence whose tail, from ``start`` on, is to be predicted."""
+
+    ids: Int32[np.ndarray, "position"]
+    start: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def score_targets(
+    model: Any,
+    targets: Sequence[Target],
+    token_budget: int,
+    roles: Sequence[np.ndarray] | None = None,
+    rows: Rows = "last",
+) -> tuple[TargetScores, RoleAttention | None]:
+    """Score every target; with ``roles`` (one code per token of each sequence) attention comes along.
+
+    Right-padded batches without a padding mask: a causal row never sees what is behind it.
+    ``model`` must use the capturing attention.
+    """
+    width = max(len(t) - t.start for t in targets)
+    logprob = np.full((len(targets), width), np.nan, np.float64)
+    greedy = np.ones((len(targets), width), np.bool_)
+    attention: RoleAttention | None = None
+    for batch in length_batches([len(t) for t in targets], token_budget):
+        chosen = [targets[i] for i in batch]
+        capture = None if roles is None else _role_capture(chosen, [roles[i] for i in batch], rows, model.device)
+        with torch.no_grad():
+            logits, picked = target_logits(model, chosen, capture)
+        logprob[batch[picked.sequence], picked.position] = -_nats(logits, picked.token).cpu().double().numpy()
+        greedy[batch[picked.sequence], picked.position] = (logits.argmax(-1) == picked.token).cpu().numpy()
+        if capture is not None:
+            part = _by_role(capture, chosen, rows, model.config.get_text_config().num_hidden_layers)
+            attention = attention or _empty(len(targets), part)
+            attention.mass[batch], attention.visible[batch] = part.mass, part.visible
+    if np.isnan(logprob[:, 0]).any():
+        raise CheckpointError(
+            "the model's log-probabilities are not numbers", expected="finite weights", remedy="an earlier checkpoint"
+        )
+    return TargetScores(logprob, greedy), attention
+
+
+def mean_target_loss(model: Any, targets: Sequence[Target], weight: float) -> Tensor:
+    """``weight`` times the sum over targets of the mean loss over the target's tokens, with its graph."""
+    logits, picked = target_logits(model, targets, None)
+    lengths = torch.tensor([len(t) - t.start for t in targets], device=logits.device)
+    return (_nats(logits, picked.token) / lengths[picked.sequence]).sum() * weight
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """The target tokens of a batch, one after the other."""
+
+    sequence: np.ndarray
+    position: np.ndarray
+    """within the target"""
+    token: Int[Tensor, "token"]
+
+
+def target_logits(
+    model: Any, targets: Sequence[Target], capture: Capture | None
+) -> tuple[Float[Tensor, "token vocabulary"], _Picked]:
+    """Logits of exactly the rows that predict target tokens: only those go through the unembedding."""
+    ids = torch.from_numpy(pad((t.ids for t in targets), 0, dtype=np.int64)).to(model.device)
+    lengths = [len(t) - t.start for t in targets]
+    sequence = np.repeat(np.arange(len(targets)), lengths)
+    position = np.concatenate([np.arange(n) for n in lengths])
+    rows = np.array([t.start for t in targets])[sequence] + position - 1
+    kept = np.unique(rows)
+    extra = {} if capture is None else {CAPTURE: capture}
+    output = model(input_ids=ids, use_cache=False, logits_to_keep=torch.from_numpy(kept).to(model.device), **extra)
+    logits = output.logits[torch.from_numpy(sequence), torch.from_numpy(np.searchsorted(kept, rows))]
+    return logits, _Picked(sequence, position, ids[torch.from_numpy(sequence), torch.from_numpy(rows + 1)])
+
+
+def _nats(logits: Float[Tensor, "token vocabulary"], token: Int[Tensor, "token"]) -> Float[Tensor, "token"]:
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    return cross_entropy(logits, token, reduction="none")
+
+
+def _role_capture(targets: Sequence[Target], roles: Sequence[np.ndarray], rows: Rows, device: torch.device) -> Capture:
+    codes = torch.from_numpy(pad(roles, PAD, dtype=np.int64))
+    spans = torch.nn.functional.one_hot(codes, PAD + 1)[..., :PAD].mT.bool()
+    count = 1 if rows == "last" else max(len(t) - t.start for t in targets)
+    starts = torch.tensor([t.start - 1 for t in targets])[:, None]
+    ends = torch.tensor([len(t) - 2 for t in targets])[:, None]
+    return Capture(torch.minimum(starts + torch.arange(count), ends).to(device), spans.to(device))
+
+
+def _by_role(capture: Capture, targets: Sequence[Target], rows: Rows, layers: int) -> RoleAttention:
+    mass, sink, visible = capture.stacked(layers)
+    mass = torch.cat([mass, sink[..., None]], -1)
+    visible = torch.cat([visible, torch.zeros_like(visible[..., :1])], -1).to(mass.dtype)
+    count = capture.rows.shape[1]
+    lengths = torch.tensor([1 if rows == "last" else len(t) - t.start for t in targets], device=mass.device)
+    weight = (torch.arange(count, device=mass.device) < lengths[:, None]).to(mass.dtype) / lengths[:, None]
+    return RoleAttention(
+        torch.einsum("blhrs,br->blhs", mass, weight).float().cpu().numpy(),
+        torch.einsum("blrs,br->bls", visible, weight).float().cpu().numpy(),
+    )
+
+
+def _empty(count: int, like: RoleAttention) -> RoleAttention:
+    assert like.mass.shape[-1] == len(KEY_ROLES)  # noqa: S101  (a bug, not bad input)
+    return RoleAttention(
+        np.empty((count, *like.mass.shape[1:]), np.float32), np.empty((count, *like.visible.shape[1:]), np.float32)
+    )

@@ -1,0 +1,192 @@
+"""From what was asked for to what will be done: data, template, tokens, checkpoints, measures, settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from attnshift.checkpoints.checkpoint import Checkpoint
+from attnshift.data.formats import load_examples, load_items
+from attnshift.data.groups import Grouping, with_groups
+from attnshift.data.inputs import Inputs, encode, sample
+from attnshift.data.items import Example, Item
+from attnshift.data.prompts import Encoder
+from attnshift.data.shipped import CAPITALS, PROBES
+from attnshift.data.templates import default_template, load_template
+from attnshift.errors import AttnshiftError
+from attnshift.measures.catalogue import choose_measures
+from attnshift.measures.measure import ITEM_NEEDS, Measure
+from attnshift.models.series import Series
+from attnshift.tracing.observe import Settings
+from attnshift.tracing.store import Store
+
+EXAMPLES_BY_DEFAULT = 1000
+"""Examples that are sampled from a larger file where no limit is given: gradients need hundreds, not all 52,000."""
+
+MAX_NEW_TOKENS = 32
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trace that is ready to be computed."""
+
+    series: Series
+    checkpoints: tuple[Checkpoint, ...]
+    tokenizer: Any
+    encoder: Encoder
+    inputs: Inputs
+    """examples may still lack their groups"""
+    stated_shares: Mapping[str, float]
+    measures: tuple[Measure, ...]
+    settings: Settings
+    dtype: torch.dtype | None
+    device: torch.device
+    store: Store
+    notes: tuple[str, ...]
+    """what a user must be told"""
+
+    def recipe(self, inputs: Inputs) -> dict[str, str]:
+        """All that numbers depend on, beside weights and formulas, by aspect."""
+        template = self.encoder.template
+        return {
+            **inputs.digests(),
+            "template": f"{template.name} ({template.digest})",
+            "target_eos": str(self.encoder.target_eos),
+            "rows": self.settings.rows,
+            "max_new_tokens": str(self.settings.max_new_tokens),
+            "dtype": "as stored" if self.dtype is None else str(self.dtype).removeprefix("torch."),
+        }
+
+    def grouped(self, grouping: Grouping) -> Inputs:
+        """The inputs with their groups."""
+        return self.inputs.with_examples(
+            with_groups(self.inputs.examples, grouping.groups), dict(self.stated_shares)
+        )
+
+
+def prepare(
+    series: Series,
+    *,
+    items: Sequence[Item] | None = None,
+    examples: Sequence[Example] | None = None,
+    out: str | Path | None = None,
+    measures: Sequence[str | Measure] | None = None,
+    steps: Sequence[int] | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    template: str | None = None,
+    tokenizer: Any = None,
+    target_eos: bool | None = None,
+    settings: Settings | None = None,
+    max_new_tokens: int | None = None,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device | None = None,
+) -> Job:
+    """Settle everything before a weight is loaded; raises AttnshiftError. Options as in `trace`."""
+    run, notes = series.run, list(series.run.notes)
+    tokenizer = tokenizer or series.tokenizer
+    items, examples = _data(series, items, examples, notes)
+    total = len(examples)
+    items = sample(items, limit, seed)
+    examples = sample(examples, EXAMPLES_BY_DEFAULT if limit is None else limit, seed)
+    if len(examples) < total:
+        notes.append(f"{len(examples)} of {total} examples, sampled with seed {seed}; --limit takes more")
+    name = template or run.manifest.template or default_template(tokenizer)
+    eos = run.manifest.target_eos if target_eos is None else target_eos
+    settings = settings or Settings()
+    new_tokens = max_new_tokens or run.manifest.max_new_tokens or MAX_NEW_TOKENS
+    settings = replace(settings, max_new_tokens=new_tokens)
+    checkpoints = _chosen(series, steps)
+    encoder = Encoder(
+        tokenizer,
+        load_template(name, tokenizer),
+        target_eos=True if eos is None else eos,
+        max_length=_window(checkpoints, run.base),
+        max_new_tokens=new_tokens,
+    )
+    inputs = encode(encoder, items, examples)
+    notes += _dropped_note(inputs)
+    return Job(
+        series=series,
+        checkpoints=checkpoints,
+        tokenizer=tokenizer,
+        encoder=encoder,
+        inputs=inputs,
+        stated_shares=run.manifest.shares,
+        measures=_possible(choose_measures(measures), inputs, strict=measures is not None),
+        settings=settings,
+        dtype=dtype,
+        device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        store=Store(Path(out) if out is not None else run.path / "trace"),
+        notes=tuple(notes),
+    )
+
+
+def _data(
+    series: Series, items: Sequence[Item] | None, examples: Sequence[Example] | None, notes: list[str]
+) -> tuple[Sequence[Item], Sequence[Example]]:
+    """What was given; with neither, what the manifest names; without a manifest, the sets that ship."""
+    if items is not None or examples is not None:
+        return items or (), examples or ()
+    manifest = series.run.manifest
+    if manifest.conflicts or manifest.ift:
+        return (
+            [item for path in manifest.conflicts for item in load_items(path)],
+            [example for path in manifest.ift for example in load_examples(path)],
+        )
+    notes.append("no data named: the sets that ship with attnshift are used (capital conflicts and probe examples)")
+    return load_items(CAPITALS), load_examples(PROBES)
+
+
+def _chosen(series: Series, steps: Sequence[int] | None) -> tuple[Checkpoint, ...]:
+    run = series.run
+    if steps is None:
+        return run.checkpoints
+    unknown = sorted(set(steps) - set(series.steps) - set(run.broken))
+    if unknown:
+        raise AttnshiftError(
+            f"there is no checkpoint at step {', '.join(map(str, unknown))}",
+            expected=f"steps of {', '.join(map(str, series.steps))}",
+        )
+    return tuple(checkpoint for checkpoint in run.checkpoints if checkpoint.step in set(steps))
+
+
+def _possible(measures: Sequence[Measure], inputs: Inputs, strict: bool) -> tuple[Measure, ...]:
+    """The measures for which there is data; a missing one is an error if it was asked for by name."""
+    possible = []
+    for measure in measures:
+        lacking = "conflict items (--conflicts)" if measure.needs & ITEM_NEEDS and not inputs.items else ""
+        lacking = lacking or ("examples (--ift)" if measure.needs - ITEM_NEEDS and not inputs.examples else "")
+        if not lacking:
+            possible.append(measure)
+        elif strict:
+            raise AttnshiftError(f"{measure.name} can't be measured", expected=lacking)
+    if not possible:
+        raise AttnshiftError("there is nothing to measure", expected="conflict items or examples")
+    return tuple(possible)
+
+
+def _window(checkpoints: Sequence[Checkpoint], base: Path | None) -> int | None:
+    """The model's window in tokens, from the configuration on disk; None where it states none."""
+    for folder in [*(c.path for c in checkpoints if c.kind == "full"), *([base] if base else [])]:
+        try:
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # loading the model says better what is wrong with it
+        config = config.get("text_config") or config
+        for key in ("max_position_embeddings", "n_positions", "max_sequence_length"):
+            if isinstance(config.get(key), int):
+                return int(config[key])
+    return None
+
+
+def _dropped_note(inputs: Inputs) -> list[str]:
+    if not inputs.dropped:
+        return []
+    first = inputs.dropped[0]
+    return [f"{len(inputs.dropped)} datapoints left out; the first is {first.id!r}: {first.reason}"]

@@ -1,0 +1,166 @@
+"""One pass over one checkpoint: everything that the measures asked for, each thing computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attnshift.data.inputs import Inputs
+from attnshift.data.prompts import Tokens
+from attnshift.data.roles import ANSWER
+from attnshift.errors import CheckpointError
+from attnshift.measures.measure import Answers, Measure, Need, Observation
+from attnshift.models.forward import Rows, Target, score_targets
+from attnshift.models.generate import generate_greedy
+from attnshift.models.gradients import group_gradients
+from attnshift.models.parts import parameter_pieces
+from attnshift.models.readings import GroupGradients
+from attnshift.models.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What changes numbers beyond the data and the weights."""
+
+    rows: Rows = "last"
+    max_new_tokens: int = 32
+    token_budget: int = 8192
+    """tokens in a batch, padding included; changes numbers by rounding only"""
+
+
+def needs_of(measures: Iterable[Measure]) -> frozenset[Need]:
+    """All that some measures need together."""
+    return frozenset(need for measure in measures for need in measure.needs)
+
+
+def observe(
+    skeleton: Skeleton, tokenizer: Any, inputs: Inputs, needs: frozenset[Need], settings: Settings
+) -> Observation:
+    """Run the loaded checkpoint on the inputs; raises CheckpointError where its numbers aren't numbers."""
+    _check_vocabulary(skeleton.model, inputs)
+    seen: dict[str, Any] = {
+        "answers": [
+            Answers((i.context_answer, *i.context_aliases), (i.parametric_answer, *i.parametric_aliases))
+            for i in inputs.items
+        ],
+        "context_answer_ids": [t.context_answer_ids for t in inputs.item_tokens],
+        "parametric_answer_ids": [t.parametric_answer_ids for t in inputs.item_tokens],
+    }
+    if inputs.items:
+        seen |= _observe_items(skeleton.model, tokenizer, inputs, needs, settings)
+    if inputs.examples:
+        seen |= _observe_examples(skeleton, inputs, needs, settings)
+    return Observation(**seen)
+
+
+def closed_book_losses(
+    skeleton: Skeleton, inputs: Inputs, positions: Sequence[int], token_budget: int
+) -> np.ndarray:
+    """Mean loss in nats per target token of some examples, without their context."""
+    targets = [_target(inputs.example_tokens[i].closed_book) for i in positions]
+    scores, _ = score_targets(skeleton.model, targets, token_budget)
+    return -np.nanmean(scores.logprob, -1)
+
+
+def _observe_items(
+    model: Any, tokenizer: Any, inputs: Inputs, needs: frozenset[Need], settings: Settings
+) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    tokens = inputs.item_tokens
+    if needs & {"item_attention", "context_answer"}:
+        targets = [_continued(t.prompt, t.context_answer_ids) for t in tokens]
+        roles = [_continued_roles(t.prompt, t.context_answer_ids) for t in tokens]
+        seen["context_answer"], seen["item_attention"] = score_targets(
+            model, targets, settings.token_budget, roles if "item_attention" in needs else None, settings.rows
+        )
+    if "parametric_answer" in needs:
+        targets = [_continued(t.prompt, t.parametric_answer_ids) for t in tokens]
+        seen["parametric_answer"], _ = score_targets(model, targets, settings.token_budget)
+    if "parametric_closed_book" in needs:
+        targets = [_continued(t.closed_book, t.parametric_answer_ids) for t in tokens]
+        seen["parametric_closed_book"], _ = score_targets(model, targets, settings.token_budget)
+    if "generation" in needs:
+        written = generate_greedy(
+            model,
+            [t.prompt.ids for t in tokens],
+            settings.max_new_tokens,
+            eos_ids(model, tokenizer),
+            settings.token_budget,
+        )
+        seen["generation"] = [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
+    return seen
+
+
+def _observe_examples(
+    skeleton: Skeleton, inputs: Inputs, needs: frozenset[Need], settings: Settings
+) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    targets = [_target(t.sequence) for t in inputs.example_tokens]
+    if needs & {"example_attention", "target"}:
+        roles = [t.sequence.roles for t in inputs.example_tokens] if "example_attention" in needs else None
+        seen["target"], seen["example_attention"] = score_targets(
+            skeleton.model, targets, settings.token_budget, roles, settings.rows
+        )
+    if "target_closed_book" in needs:
+        closed = [_target(t.closed_book) for t in inputs.example_tokens]
+        seen["target_closed_book"], _ = score_targets(skeleton.model, closed, settings.token_budget)
+    if "group_gradient" in needs:
+        seen["group_gradient"] = _observe_gradients(skeleton, inputs, targets, needs, settings)
+    return seen
+
+
+def _observe_gradients(
+    skeleton: Skeleton, inputs: Inputs, targets: Sequence[Target], needs: frozenset[Need], settings: Settings
+) -> GroupGradients:
+    by_group: Mapping[str, Sequence[Target]] = {
+        group: [targets[i] for i in inputs.train_positions(group)] for group in inputs.groups
+    }
+    both = {"critical", "non_critical"} <= set(by_group) and "gradient_cross_product" in needs
+    parameters = skeleton.trained_parameters()
+    gradients = group_gradients(
+        skeleton.model,
+        parameters,
+        parameter_pieces(skeleton.model, parameters),
+        by_group,
+        settings.token_budget,
+        cross=("critical", "non_critical") if both else None,
+    )
+    if not np.isfinite(np.einsum("ggp->gp", gradients.product)).all():
+        raise CheckpointError("the gradients are not numbers", expected="finite weights", remedy="--dtype float32")
+    return gradients
+
+
+def eos_ids(model: Any, tokenizer: Any) -> set[int]:
+    """Every token that ends a generation: the tokenizer's EOS and those of the model's generation config."""
+    stated = model.generation_config.eos_token_id
+    ids = stated if isinstance(stated, list) else [stated]
+    return {i for i in [*ids, tokenizer.eos_token_id] if i is not None and i < model.config.get_text_config().vocab_size}
+
+
+def _target(tokens: Tokens) -> Target:
+    return Target(tokens.ids, int(np.argmax(tokens.roles == ANSWER)))
+
+
+def _continued(prompt: Tokens, answer: np.ndarray) -> Target:
+    return Target(np.concatenate([prompt.ids, answer]), len(prompt))
+
+
+def _continued_roles(prompt: Tokens, answer: np.ndarray) -> np.ndarray:
+    return np.concatenate([prompt.roles, np.full(len(answer), ANSWER, np.int8)])
+
+
+def _check_vocabulary(model: Any, inputs: Inputs) -> None:
+    size = model.get_input_embeddings().num_embeddings
+    sequences = [t.prompt.ids for t in inputs.item_tokens] + [t.sequence.ids for t in inputs.example_tokens]
+    sequences += [t.context_answer_ids for t in inputs.item_tokens]
+    sequences += [t.parametric_answer_ids for t in inputs.item_tokens]
+    largest = max((int(ids.max()) for ids in sequences), default=0)
+    if largest >= size:
+        raise CheckpointError(
+            f"the prompts use token {largest}, the model knows {size} tokens",
+            expected="a tokenizer that belongs to the checkpoint",
+            remedy="name the right one with --tokenizer, or a base with the same vocabulary",
+        )

@@ -1,0 +1,222 @@
+"""Measure a series of checkpoints: plan, observe, store; resumed by running again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from attnshift.checkpoints.checkpoint import Checkpoint
+from attnshift.data.groups import Grouping, group_examples
+from attnshift.data.inputs import Inputs
+from attnshift.data.roles import KEY_ROLES
+from attnshift.errors import AttnshiftError, CheckpointError
+from attnshift.measures.measure import Measure, Observation
+from attnshift.models.series import Series
+from attnshift.models.skeleton import Skeleton, Weights, read_weights
+from attnshift.tracing.atomic import atomic
+from attnshift.tracing.dataset import FAILURES, open_trace
+from attnshift.tracing.job import Job, prepare
+from attnshift.tracing.observe import closed_book_losses, needs_of, observe
+from attnshift.tracing.plan import Cell, plan_cells, refuse_other_recipe
+from attnshift.tracing.schema import cell_dataset, inputs_dataset
+from attnshift.tracing.store import Header
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One checkpoint is done, or failed."""
+
+    done: int
+    total: int
+    step: int
+    seconds: float
+    values: Mapping[str, np.ndarray]
+    """the variables just measured; empty if it failed"""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of every checkpoint."""
+
+    computed: tuple[int, ...]
+    kept: tuple[int, ...]
+    failed: Mapping[int, str]
+
+
+Report = Callable[[Progress], None]
+
+
+def trace(series: Series, *, progress: Report | None = None, **options: Any) -> xr.Dataset:
+    """Measure every checkpoint of a series and return the trace.
+
+    One file per checkpoint is written atomically to ``out`` (default: ``trace/`` inside the run). Run it again
+    and only what is missing is computed; what contradicts the stored part is refused, with the difference named.
+
+    Parameters
+    ----------
+    series
+        As `open_series` returns it.
+    progress
+        Called with a `Progress` after every checkpoint.
+    items, examples
+        Conflict items and IFT examples. With neither, what the run's manifest names, else the sets that ship.
+    out
+        Directory of the trace.
+    measures
+        Names, or `Measure` objects of your own; default: all of the catalogue that the data allows.
+    steps
+        Steps to measure; default: all.
+    limit, seed
+        At most so many items and so many examples, chosen by a hash of seed and id.
+    template
+        ``plain``, ``alpaca``, ``chat`` or a Jinja file; default: the manifest's, else the tokenizer's chat
+        template, else ``plain``.
+    tokenizer
+        Instead of the run's own.
+    target_eos
+        Whether targets end with EOS, as in training; default: the manifest's word, else True.
+    settings
+        `Settings`: rows, batch size.
+    max_new_tokens
+        Length of generations; default: the manifest's, else 32.
+    dtype, device
+        Default: as the checkpoint is stored; the GPU where there is one.
+
+    Raises
+    ------
+    AttnshiftError
+        For bad input. A checkpoint that fails doesn't raise: it is missing from the trace and named in its
+        ``failed`` attribute.
+    """
+    job = prepare(series, **options)
+    run_job(job, progress)
+    return open_trace(job.store.path)
+
+
+def run_job(job: Job, progress: Report | None = None) -> Outcome:
+    """Compute what the job's trace lacks."""
+    job.store.prepare()
+    skeleton = Skeleton(job.series.run, job.dtype, job.device)
+    inputs = _fixed_inputs(job, skeleton)
+    recipe = job.recipe(inputs)
+    digests = {step: print_.digest for step, print_ in job.series.run.fingerprints.items()}
+    cells = plan_cells(job.store, job.checkpoints, digests, recipe, job.measures)
+    missing = [cell for cell in cells if cell.missing]
+    failed = {step: str(error) for step, error in job.series.run.broken.items()}
+    computed: list[int] = []
+    for cell, weights in _read_ahead(missing):
+        started, step = time.perf_counter(), cell.checkpoint.step
+        values: Mapping[str, np.ndarray] = {}
+        try:
+            skeleton.load(cell.checkpoint, weights())
+            observation = observe(skeleton, job.tokenizer, inputs, needs_of(cell.missing), job.settings)
+            values = {measure.name: np.asarray(measure.compute(observation)) for measure in cell.missing}
+            header = Header(digests[step], recipe, {m.name: m.key for m in cell.missing})
+            job.store.write_cell(step, _cell(cell, values, observation, inputs, skeleton), header)
+            computed.append(step)
+        except Exception as error:
+            if isinstance(error, AttnshiftError) and not isinstance(error, CheckpointError):
+                raise  # wrong for every checkpoint
+            failed[step] = str(error) if isinstance(error, AttnshiftError) else f"{type(error).__name__}: {error}"
+        if progress is not None:
+            seconds = time.perf_counter() - started
+            progress(
+                Progress(len(computed) + len(failed), len(missing), step, seconds, values, failed.get(step, ""))
+            )
+    with atomic(job.store.path / FAILURES) as file:
+        file.write_text(json.dumps(failed, indent=1), encoding="utf-8")
+    return Outcome(tuple(computed), tuple(c.checkpoint.step for c in cells if not c.missing), failed)
+
+
+def _fixed_inputs(job: Job, skeleton: Skeleton) -> Inputs:
+    """The inputs with their groups: those that the trace already holds, else found now and frozen in it."""
+    stored = job.store.read_inputs()
+    if stored is not None:
+        groups = stored["group_of_example"].values.tolist() if "example" in stored.dims else []
+        same = stored.sizes.get("example", 0) == len(job.inputs.examples)
+        inputs = job.grouped(Grouping(tuple(groups), 0, 0)) if same else job.inputs
+        refuse_other_recipe(str(job.store.path), json.loads(stored.attrs["recipe"]), job.recipe(inputs))
+        return inputs
+    first = job.series.run.checkpoints[0]
+
+    def closed_book_loss(positions: list[int]) -> np.ndarray:
+        skeleton.load(first)
+        return closed_book_losses(skeleton, job.inputs, positions, job.settings.token_budget)
+
+    grouping = group_examples(job.inputs.examples, closed_book_loss)
+    inputs = job.grouped(grouping)
+    job.store.write_inputs(inputs_dataset(inputs, _attributes(job, inputs, grouping, first)))
+    return inputs
+
+
+def _attributes(job: Job, inputs: Inputs, grouping: Grouping, first: Checkpoint) -> dict[str, Any]:
+    return {
+        "attnshift_version": version("attnshift"),
+        "run": str(job.series.run.path),
+        "recipe": job.recipe(inputs),
+        "template": job.encoder.template.name,
+        "template_source": job.encoder.template.source,
+        "target_eos": str(job.encoder.target_eos),
+        "bos_is_special": str(bool(job.encoder.special_prefix) or not job.encoder.template.adds_special_tokens),
+        "grouping": grouping.describe(),
+        "grouped_on_step": first.step if grouping.ranked else "given",
+        "dropped": [{"id": d.id, "reason": d.reason} for d in inputs.dropped],
+        "notes": list(job.notes),
+    }
+
+
+def _cell(
+    cell: Cell, values: Mapping[str, np.ndarray], seen: Observation, inputs: Inputs, skeleton: Skeleton
+) -> xr.Dataset:
+    attention = seen.item_attention or seen.example_attention
+    layers, heads = attention.mass.shape[1:3] if attention is not None else (0, 0)
+    labels: dict[str, Sequence[Any]] = {
+        "item": [item.id for item in inputs.items],
+        "example": [example.id for example in inputs.examples],
+        "layer": range(layers),
+        "head": range(heads),
+        "role": KEY_ROLES,
+        "group": inputs.groups,
+        "part": () if seen.group_gradient is None else seen.group_gradient.parts,
+    }
+    measures: dict[str, Measure] = {measure.name: measure for measure in cell.missing}
+    dataset = cell_dataset(values, measures, labels)
+    checkpoint = cell.checkpoint
+    dataset.attrs |= {
+        "attnshift_version": version("attnshift"),
+        "step": checkpoint.step,
+        "epoch": float("nan") if checkpoint.epoch is None else checkpoint.epoch,
+        "checkpoint": str(checkpoint.path),
+        "torch": str(torch.__version__),
+        "transformers": version("transformers"),
+        "device": str(skeleton.device),
+        "dtype": str(skeleton.model.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+    if seen.group_gradient is not None:
+        dataset.attrs["trained_parameters"] = json.dumps(sorted(skeleton.trained_parameters()))
+    return dataset
+
+
+def _read_ahead(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Callable[[], Weights | None]]]:
+    """Each cell with a function that returns its weights, read while the cell before it was measured.
+
+    The first is left to whoever builds the skeleton. An error of reading is raised by that function.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        ahead: Any = None
+        for i, cell in enumerate(cells):
+            current = ahead
+            if i + 1 < len(cells):
+                ahead = pool.submit(read_weights, cells[i + 1].checkpoint)
+            yield cell, (lambda: None) if current is None else current.result

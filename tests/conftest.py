@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory):
+    """Runs by the HF Trainer, made once per session: ``made("llama", lora=True)`` is the run's directory."""
+    import torch
+    from tiny import trainer_run
+
+    torch.set_num_threads(1)
+    runs: dict[tuple, Path] = {}
+
+    def make(family: str = "llama", **options) -> Path:
+        key = (family, *sorted(options.items()))
+        if key not in runs:
+            runs[key] = trainer_run(tmp_path_factory.mktemp(family) / "run", family, **options)
+        return runs[key]
+
+    return make

@@ -1,0 +1,40 @@
+"""Small made-up traces in the shape of real ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+ROLES = ("bos", "template", "context", "context_answer", "parametric_answer", "question", "answer", "sink")
+
+
+def made_trace(steps=(0, 10, 50, 100, 200, 400, 800, 1400), items=20, clusters=None, seed=0):
+    """Rises, then falls: accuracies, attention, margins and gradient norms."""
+    rng = np.random.default_rng(seed)
+    time = np.linspace(0, 1, len(steps)) if len(steps) > 1 else np.zeros(1)
+    lean = 0.3 + 1.6 * time * np.exp(-2.2 * time)
+    luck = rng.random((len(steps), items))
+    margin = 8 * (lean - 0.55)[:, None] + rng.normal(0, 2.5, (len(steps), items))
+    weights = rng.gamma(4, 1, (len(steps), items, 2, 2, len(ROLES)))
+    weights[..., 2] *= (1 + 5 * lean)[:, None, None, None]
+    weights[..., ROLES.index("sink")] = 0
+    norms = np.stack([0.9 * np.exp(-3 * time) + 0.03, 0.25 * np.exp(-1.2 * time) + 0.02, 0.5 - 0.2 * time], -1)
+    return xr.Dataset(
+        {
+            "counterfactual_accuracy": (("step", "item"), (luck < lean[:, None]).astype(float)),
+            "parametric_accuracy": (("step", "item"), (luck > 0.25 + lean[:, None]).astype(float)),
+            "attention_mass": (
+                ("step", "item", "layer", "head", "role"),
+                (weights / weights.sum(-1, keepdims=True)).astype(np.float32),
+            ),
+            "margin": (("step", "item"), margin),
+            "gradient_norm": (("step", "group"), norms),
+        },
+        {
+            "step": list(steps),
+            "item": [f"i{i}" for i in range(items)],
+            "item_cluster": ("item", [f"q{i % (clusters or items)}" for i in range(items)]),
+            "role": list(ROLES),
+            "group": ["critical", "non_critical", "no_context"],
+        },
+    )
