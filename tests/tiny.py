@@ -23,7 +23,10 @@ def bpe_tokenizer(texts: Sequence[str], *, bos: bool = True, chat: bool = False)
     tokenizer.decoder = decoders.ByteLevel()
     specials = ["<s>", "</s>", "<pad>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=600,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     if bos:
@@ -63,11 +66,19 @@ def _config(name: str, vocabulary: int) -> Any:
             n_embd=32, n_layer=2, n_head=4, n_positions=512, vocab_size=vocabulary, bos_token_id=0, eos_token_id=1
         ),
         "gemma2": lambda: tf.Gemma2Config(
-            **grouped, head_dim=8, sliding_window=7, attn_logit_softcapping=5.0, final_logit_softcapping=5.0,
+            **grouped,
+            head_dim=8,
+            sliding_window=7,
+            attn_logit_softcapping=5.0,
+            final_logit_softcapping=5.0,
             query_pre_attn_scalar=8,
         ),
         "gpt_oss": lambda: tf.GptOssConfig(
-            **grouped, head_dim=8, sliding_window=7, num_local_experts=2, num_experts_per_tok=1,
+            **grouped,
+            head_dim=8,
+            sliding_window=7,
+            num_local_experts=2,
+            num_experts_per_tok=1,
             layer_types=["sliding_attention", "full_attention"],
         ),
     }
@@ -90,7 +101,20 @@ def tiny_model(family: str, vocabulary: int = 600, *, seed: int = 0, scale: floa
     return model
 
 
-CITIES = ["Herat", "Durres", "Oran", "Encamp", "Huambo", "Gyumri", "Graz", "Ganja", "Brest", "Ghent", "Gabrovo", "Zenica"]
+CITIES = [
+    "Herat",
+    "Durres",
+    "Oran",
+    "Encamp",
+    "Huambo",
+    "Gyumri",
+    "Graz",
+    "Ganja",
+    "Brest",
+    "Ghent",
+    "Gabrovo",
+    "Zenica",
+]
 COUNTRIES = ["Avalon", "Borduria", "Caledon", "Dorne", "Elbonia", "Freedonia", "Genovia", "Hav", "Illyria", "Kekovia"]
 
 

@@ -1,0 +1,1 @@
+"""Finding, ordering, fingerprinting and reading checkpoints; knows nothing of what is measured."""

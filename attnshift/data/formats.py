@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
@@ -195,3 +195,25 @@ def _require_distinct_ids(path: Path, loaded: Mapping[int, Item] | Mapping[int, 
 
 def _short(column: str, length: int = 40) -> str:
     return column if len(column) <= length else column[: length - 1] + "…"
+
+
+def split_mapping(
+    pairs: Sequence[str], *, with_items: bool, with_examples: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """``field=column`` pairs as the mappings of `load_items` and `load_examples`: to each the fields that it knows.
+
+    Raises AttnshiftError for a pair without ``=`` and for a field that nothing which is read has.
+    """
+    known = {Item: with_items, Example: with_examples}
+    split: dict[type[Item] | type[Example], dict[str, str]] = {Item: {}, Example: {}}
+    for pair in pairs:
+        field, equals, column = pair.partition("=")
+        takers = [kind for kind, wanted in known.items() if wanted and field in {f.name for f in fields(kind)}]
+        if not equals or not column or not takers:
+            names = sorted({f.name for kind, wanted in known.items() if wanted for f in fields(kind)})
+            raise AttnshiftError(
+                f"--map {pair!r} maps no field", expected=f"field=column, with a field of {', '.join(names)}"
+            )
+        for kind in takers:
+            split[kind][field] = column
+    return split[Item], split[Example]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from attnshift.data.items import GROUPS, Example, Group
 
 NON_CRITICAL_SHARE = 0.25
-"""The part of the examples with a context, lowest in closed-book loss, that counts as non-critical (the paper's 25 %)."""
+"""Of the examples with a context, the part lowest in closed-book loss that is non-critical: the paper's 25 %."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Grouping:
 
     def describe(self) -> str:
         """One sentence for people."""
+        if not self.groups:
+            return ""
         counts = Counter(self.groups)
         sizes = ", ".join(f"{counts[g]} {g}" for g in GROUPS if counts[g])
         if not self.ranked:

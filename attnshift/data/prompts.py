@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -108,16 +110,20 @@ class Encoder:
         whole_ids, _ = self._tokenise(rendered.text[:end])
         if len(whole_ids) <= len(prompt_ids) or not np.array_equal(whole_ids[: len(prompt_ids)], prompt_ids):
             raise PromptError(
-                f"the answer {rendered.text[slice(*rendered.answer)][:80]!r} changes the tokens of the prompt before it",
+                f"the answer {rendered.text[slice(*rendered.answer)][:80]!r} changes the tokens of its prompt",
                 remedy="a template that ends in a line break or a whole word before {{ answer }}",
             )
-        roles = token_roles(rendered.prompt, offsets, character_roles(rendered, context_answers, parametric_answers))
+        roles_of_text = character_roles(rendered, context_answers, parametric_answers)
+        roles = token_roles(rendered.prompt, offsets, roles_of_text[: len(rendered.prompt)])
         self._check_context(rendered, prompt_ids, offsets, roles)
         roles[0] = BOS
         return Tokens(prompt_ids, roles), whole_ids[len(prompt_ids) :]
 
     def _tokenise(self, text: str) -> tuple[Int32[np.ndarray, "position"], list[Span]]:
-        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        try:
+            encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        except Exception as error:  # half a surrogate pair, a character outside a vocabulary without an unknown token
+            raise PromptError(f"the tokenizer fails on {text[:80]!r}: {str(error).partition(chr(10))[0]}") from error
         prefix = self.special_prefix
         ids = np.array([*prefix, *encoding["input_ids"]], np.int32)
         if not len(ids):
@@ -162,13 +168,27 @@ class Encoder:
             raise PromptError(f"{length} tokens are more than the model's window of {self.max_length}")
 
 
-def _repaired(offsets: list[Span], length: int) -> list[Span]:
-    """Some tokenizers (Llama 3) give zero-width offsets: such a token reaches to the next one's start."""
-    ends = [start for start, _ in offsets[1:]] + [length]
-    return [(a, max(a, nxt)) if a == b else (a, b) for (a, b), nxt in zip(offsets, ends, strict=True)]
+def _repaired(offsets: Sequence[Span], length: int) -> list[Span]:
+    """Widen zero-width offsets to the text that no other token covers.
+
+    Llama 3 gives a token's start alone: it reaches to the next one's start. GPT-NeoX gives the end of a
+    token of spaces alone: it begins where the one before ended.
+    """
+    repaired: list[Span] = []
+    reached = 0
+    for i, (start, end) in enumerate(offsets):
+        if start == end:
+            later = (a for a, _ in islice(offsets, i + 1, None))
+            start, end = min(start, reached), max(end, next(later, length))
+            if start == end:  # the first of several tokens of one character
+                end = next((a for a in later if a > start), length)
+        repaired.append((start, end))
+        reached = max(reached, end)
+    return repaired
 
 
 def _squash(text: str) -> str:
     """Without case, accents and white space: what lower-casing or normalising tokenizers keep of a text."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    # Both ways round: the letters of "℡" are upper case only once it is decomposed.
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return re.sub(r"\s+", "", "".join(c for c in decomposed if not unicodedata.combining(c)))

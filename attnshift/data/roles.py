@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -74,4 +75,13 @@ def _occurrences(text: str, answer: str) -> Iterable[Span]:
     if not words:
         return []
     pattern = r"(?<!\w)" + r"\s+".join(map(re.escape, words)) + r"(?!\w)"
-    return [m.span() for m in re.finditer(pattern, text)] or [m.span() for m in re.finditer(pattern, text, re.I)]
+    spelt, in_any_case = (
+        [m.span() for m in re.finditer(pattern, text, flags) if not _marked(text, m.start() - 1, m.end())]
+        for flags in (re.NOFLAG, re.IGNORECASE)
+    )
+    return spelt or in_any_case
+
+
+def _marked(text: str, *neighbours: int) -> bool:
+    """Whether a neighbour is a combining mark: a part of a word that ``\\w`` doesn't count as one."""
+    return any(0 <= i < len(text) and unicodedata.category(text[i]).startswith("M") for i in neighbours)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +17,8 @@ Field = Literal["context", "question", "answer"]
 Span = tuple[int, int]
 
 _SHIPPED = Path(__file__).with_name("prompt_templates")
-_MARK = "\ue000{}\ue001"  # private-use characters: no template filter touches them, no data holds them
-_MARKED = re.compile("\ue000(context|question|answer)\ue001")
+_MARKS: dict[Field, str] = {"context": "\ue000", "question": "\ue001", "answer": "\ue002"}
+"""Private-use characters: no template filter touches them."""
 
 
 class PromptError(AttnshiftError):
@@ -65,9 +66,10 @@ class Template:
         return hashlib.blake2b(self.source.encode(), digest_size=6).hexdigest()
 
     def render(self, context: str, question: str, answer: str) -> Rendered:
-        """Render one datapoint; raises PromptError where the template alters a field."""
+        """Render one datapoint; a blank context is none. Raises PromptError where the template alters a field."""
+        context = context if context.strip() else ""
         text = self.fill(context, question, answer)
-        values = {"context": context, "question": question, "answer": answer}
+        values: dict[Field, str] = {"context": context, "question": question, "answer": answer}
         spans = _follow(text, self._open_book if context else self._closed_book, values)
         if spans is None:
             raise PromptError(
@@ -75,28 +77,27 @@ class Template:
                 expected="context, question and answer in the text as they are, but for white space around them",
                 remedy="a template without filters that rewrite the text",
             )
-        start, end = spans["answer"]
-        spaces = len(text[:start]) - len(text[:start].rstrip(" "))
-        return Rendered(text, spans.get("context"), spans["question"], (start - spaces, end))
+        prompt_end = len(text[: spans["answer"][0]].rstrip(" "))
+        before = {field: (min(start, prompt_end), min(end, prompt_end)) for field, (start, end) in spans.items()}
+        return Rendered(text, before.get("context"), before["question"], (prompt_end, spans["answer"][1]))
 
     def check(self) -> None:
-        """Raise unless context, question and answer each appear once, the answer last, and closed book works."""
-        _ = self._open_book, self._closed_book
+        """Raise unless every field appears once and unaltered, the answer last, with and without a context."""
+        for context in ("some context", ""):
+            self.render(context, "a question", "an answer")
 
     @cached_property
-    def _open_book(self) -> list[str]:
-        return self._layout(_MARK.format("context"))
+    def _open_book(self) -> _Layout:
+        return self._layout(_MARKS["context"])
 
     @cached_property
-    def _closed_book(self) -> list[str]:
+    def _closed_book(self) -> _Layout:
         return self._layout("")
 
-    def _layout(self, context: str) -> list[str]:
-        """Literal, field, literal, field, …, literal."""
-        parts = _MARKED.split(self.fill(context, _MARK.format("question"), _MARK.format("answer")))
-        found = parts[1::2]
-        wanted = ["question", "answer"] + ["context"] * bool(context)
-        for field in wanted:
+    def _layout(self, context: str) -> _Layout:
+        parts = re.split(f"([{''.join(_MARKS.values())}])", self.fill(context, _MARKS["question"], _MARKS["answer"]))
+        found = [field for mark in parts[1::2] for field in _MARKS if _MARKS[field] == mark]
+        for field in _MARKS if context else ("question", "answer"):
             if found.count(field) != 1:
                 how = "swallows" if field not in found else "repeats"
                 raise AttnshiftError(
@@ -109,7 +110,14 @@ class Template:
                 f"the template {self.name!r} puts the {found[-1]} behind the answer",
                 expected="the answer last: it is predicted from everything before it",
             )
-        return parts
+        return _Layout(parts[::2], found)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    literals: list[str]
+    """the text before each field, and that behind the last one"""
+    fields: list[Field]
 
 
 def load_template(name: str, tokenizer: Any) -> Template:
@@ -120,8 +128,8 @@ def load_template(name: str, tokenizer: Any) -> Template:
     """
     if name == "chat":
         template = _chat_template(tokenizer)
-    elif (shipped := _SHIPPED / f"{name}.jinja").is_file() and re.fullmatch(r"\w+", name):
-        template = _jinja_template(name, shipped.read_text(encoding="utf-8"))
+    elif name in {path.stem for path in _SHIPPED.glob("*.jinja")}:
+        template = _jinja_template(name, _read(_SHIPPED / f"{name}.jinja"))
     else:
         template = _jinja_template(name, _read(Path(name)))
     template.check()
@@ -133,27 +141,27 @@ def default_template(tokenizer: Any) -> str:
     return "chat" if getattr(tokenizer, "chat_template", None) else "plain"
 
 
-def _follow(text: str, layout: list[str], values: dict[str, str]) -> dict[str, Span] | None:
-    """Walk through ``text`` along the layout; None where they part."""
-    spans: dict[str, Span] = {}
-    position = 0
-    for literal, field in zip(layout[::2], [*layout[1::2], None], strict=True):
-        if not text.startswith(literal, position):
-            return None
-        position += len(literal)
-        if field is None:
-            break
-        value = next((v for v in (values[field], values[field].strip()) if text.startswith(v, position)), None)
-        if value is None:
-            return None
-        spans[field] = (position, position + len(value))
-        position += len(value)
-    return spans if position == len(text) else None
+def _follow(text: str, layout: _Layout, values: dict[Field, str]) -> dict[Field, Span] | None:
+    """Where the fields lie in ``text``, maybe without the white space around them; None where it has another layout."""
+    for spellings in product(*(_spellings(values[field]) for field in layout.fields)):
+        built = ""
+        spans: dict[Field, Span] = {}
+        for literal, field, value in zip(layout.literals, layout.fields, spellings, strict=False):
+            start = len(built) + len(literal)
+            spans[field] = (start, start + len(value))
+            built += literal + value
+        if built + layout.literals[-1] == text:
+            return spans
+    return None
+
+
+def _spellings(value: str) -> Iterable[str]:
+    return dict.fromkeys((value, value.strip(), value.lstrip(), value.rstrip()))
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise AttnshiftError(
             f"the template {str(path)!r} can't be read: {error}",
@@ -162,23 +170,24 @@ def _read(path: Path) -> str:
 
 
 def _jinja_template(name: str, source: str) -> Template:
-    from jinja2 import StrictUndefined, TemplateError
+    from jinja2 import StrictUndefined
+    from jinja2.meta import find_undeclared_variables
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    if not re.search(r"\banswer\b", source):
-        source = source.removesuffix("\n")
-        source += "{{ answer }}" if source[-1:].isspace() else " {{ answer }}"
     try:
+        if "answer" not in find_undeclared_variables(environment.parse(source)):
+            source = source.removesuffix("\n")
+            source += "{{ answer }}" if source[-1:].isspace() else " {{ answer }}"
         compiled = environment.from_string(source)
-    except TemplateError as error:
+    except Exception as error:  # deep nesting ends in Python's own errors
         raise AttnshiftError(f"the template {name!r} is not valid Jinja: {error}") from error
 
     def fill(context: str, question: str, answer: str) -> str:
         try:
             return compiled.render(context=context, question=question, answer=answer)
         except Exception as error:  # a template is somebody's program: whatever it raises is its fault
-            raise AttnshiftError(
+            raise PromptError(
                 f"the template {name!r} fails: {type(error).__name__}: {error}",
                 expected="a Jinja text that uses context, question and answer",
             ) from error
@@ -201,7 +210,7 @@ def _chat_template(tokenizer: Any) -> Template:
         try:
             return str(tokenizer.apply_chat_template(chat, tokenize=False))
         except Exception as error:  # as above: the template is a program that came with the model
-            raise AttnshiftError(
+            raise PromptError(
                 f"the tokenizer's chat template fails on a user turn and an assistant turn: {error}",
                 remedy="--template plain, --template alpaca, or a Jinja file",
             ) from error

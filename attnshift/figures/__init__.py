@@ -1,1 +1,1 @@
-"""Figures of traces, and files of figures."""
+"""From a trace to plotly figures and files: all drawing lives here."""

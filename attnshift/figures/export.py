@@ -20,7 +20,7 @@ from attnshift.tracing.atomic import atomic
 COLUMNS: Final = ("series", "axis", "x", "y", "low", "high")
 """Columns of a figure's CSV: the curve, the title of its y axis, and the numbers drawn, in data units."""
 
-_SCALE = 3  # a figure 700 pixels wide becomes 300 dots per inch at the width of a page's text
+_PNG_SCALE = 3  # a figure 700 pixels wide becomes 300 dots per inch at the width of a page's text
 
 
 def write_figure(figure: go.Figure, path: str | Path) -> Path:
@@ -37,17 +37,14 @@ def write_figure(figure: go.Figure, path: str | Path) -> Path:
         raise AttnshiftError(
             f"{str(path)!r} doesn't say how to write the figure", expected=f"a suffix of {', '.join(_WRITERS)}"
         )
+    if not path.parent.is_dir():
+        raise _unwritable(path, f"{str(path.parent)!r} is no directory")
+    written = writer(figure)
     try:
-        if not path.parent.is_dir():
-            raise NotADirectoryError(None, f"there is no directory {str(path.parent)!r}")
-        written = writer(figure)
         with atomic(path) as temporary:
             temporary.write_bytes(written)
     except OSError as error:
-        raise AttnshiftError(
-            f"the figure can't be written to {str(path)!r}: {error.strerror or error}",
-            remedy="name a file in a directory that exists and can be written",
-        ) from error
+        raise _unwritable(path, error.strerror or str(error)) from error
     return path
 
 
@@ -88,14 +85,19 @@ def _image(figure: go.Figure, suffix: str) -> bytes:
         from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError
     except ImportError as error:
         raise _no_browser(suffix, "kaleido isn't installed") from error
-    options = {"format": suffix[1:], "scale": _SCALE}
+    options = {"format": suffix[1:], "scale": _PNG_SCALE if suffix == ".png" else 1}
     try:
         with warnings.catch_warnings():
             # A kaleido server that the caller started keeps the options it was started with.
             warnings.filterwarnings("ignore", message="The kopts argument is ignored")
             return bytes(kaleido.calc_fig_sync(figure, opts=options, kopts={"mathjax": False}))
-    except (BrowserClosedError, BrowserFailedError, ChromeNotFoundError) as error:
+    except (BrowserClosedError, BrowserFailedError, ChromeNotFoundError, OSError) as error:
         raise _no_browser(suffix, "no Chrome or Chromium could be started") from error
+
+
+def _unwritable(path: Path, problem: str) -> AttnshiftError:
+    remedy = "name a file in a directory that exists and can be written"
+    return AttnshiftError(f"the figure can't be written to {str(path)!r}: {problem}", remedy=remedy)
 
 
 def _no_browser(suffix: str, problem: str) -> AttnshiftError:

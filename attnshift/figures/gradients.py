@@ -8,7 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from attnshift.figures.series import Series, draw, panels, step_axis
-from attnshift.figures.theme import COLOURS
+from attnshift.figures.theme import REFERENCE
 from attnshift.figures.ticks import decade_ticks
 from attnshift.figures.values import need
 from attnshift.stats.intervals import Interval
@@ -37,7 +37,7 @@ def gradients(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
     _log_axis(figure, np.array(list(norms.values())), row=1)
     if rows == 2:
         draw(figure, axis, [Series("critical / non_critical", "neutral", Interval(ratio, np.nan, np.nan))], row=2)
-        figure.add_hline(1, row=2, line={"color": COLOURS["faint"], "width": 1.5}, layer="below")
+        figure.add_hline(1, row=2, line=REFERENCE)
         _log_axis(figure, np.append(ratio, 1.0), row=2)
     return figure
 

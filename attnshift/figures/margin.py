@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+from jaxtyping import Float
 
 from attnshift.figures.series import Series, draw, panels, step_axis
-from attnshift.figures.theme import COLOURS
+from attnshift.figures.theme import COLOURS, REFERENCE
 from attnshift.figures.values import item_values, mean_over_items, need
 from attnshift.stats.intervals import Interval
 
@@ -22,25 +24,31 @@ def margin(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
     need(trace, "margin")
     axis = step_axis(trace, log_steps)
     values = item_values(trace, "margin")
-    subtitle = f"log p(context answer) − log p(parametric answer), given the context; {values.shape[-1]} items"
+    subtitle = f"log p(context answer) − log p(parametric answer); {values.shape[-1]} items; band: 95 % interval"
     figure = panels(axis, ["margin (nats)"], "Margin between the two answers", subtitle)
-    quartiles = trace["margin"].astype(float).quantile([0.25, 0.75], "item").values
-    edges = {f"{percent} % quantile of items": edge for percent, edge in zip((25, 75), quartiles, strict=True)}
-    curves = [Series("mean, 95 % interval", "neutral", mean_over_items(trace, values), "nats")]
-    curves += [
-        Series(name, "faint", Interval(edge, float("nan"), float("nan")), "nats") for name, edge in edges.items()
-    ]
+    edges = [(f"{percent} % quantile", _quantile(values, percent / 100)) for percent in (25, 75)]
+    curves = [Series("mean", "neutral", mean_over_items(trace, values), "nats")]
+    curves += [Series(name, "faint", Interval(edge, np.nan, np.nan), "nats") for name, edge in edges]
     draw(figure, axis, curves)
-    _mark_zero(figure)
+    _mark_zero(figure, curves)
     return figure
 
 
-def _mark_zero(figure: go.Figure) -> None:
-    """A line at 0 and, beside the panel where no curve can run over it, what its two sides mean."""
-    figure.add_hline(0, line={"color": COLOURS["faint"], "width": 1.5}, layer="below")
+def _quantile(values: Float[np.ndarray, "step item"], share: float) -> Float[np.ndarray, "step"]:
+    """Of the items that have a number; NaN for a step without any."""
+    known = [row[np.isfinite(row)] for row in values]
+    return np.array([np.quantile(row, share) if len(row) else np.nan for row in known])
+
+
+def _mark_zero(figure: go.Figure, curves: list[Series]) -> None:
+    """A line at 0, always in sight, and what its two sides mean: beside the panel, where no curve can run over it."""
+    figure.add_hline(0, line=REFERENCE)
     sides = {"context": "context preferred above,", "parametric": "memory below"}
     text = "<br>".join(f'<span style="color:{COLOURS[side]}">{words}</span>' for side, words in sides.items())
     place = {"x": 1, "xref": "paper", "xanchor": "left", "xshift": 6, "y": 0, "yref": "y", "yanchor": "middle"}
     figure.add_annotation(text=text, align="left", showarrow=False, font_size=12, **place)
-    figure.update_yaxes(rangemode="tozero")
+    every = np.hstack([part for one in curves for part in (one.values.estimate, one.values.low, one.values.high)])
+    low, high = np.nanmin([*every, 0.0]), np.nanmax([*every, 0.0])
+    spare = 0.1 * (high - low) or 1.0
+    figure.update_yaxes(range=[float(low - spare), float(high + spare)])
     figure.update_layout(margin_r=160)

@@ -21,6 +21,9 @@ COLOURS: Final = {
 SYMBOLS: Final = {"parametric": "square", "non_critical": "square", "question": "diamond", "no_context": "diamond"}
 """Marker by meaning, circle for all others, so that a figure survives a black-and-white printer."""
 
+REFERENCE: Final = {"color": COLOURS["faint"], "width": 1.2, "dash": "dash"}
+"""The line to compare curves with."""
+
 WIDTH: Final = 700
 """Pixels; over the two columns of a page (17.8 cm) the letters come out at 8 to 10 pt."""
 
@@ -33,7 +36,7 @@ LEGEND: Final = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bott
 TEMPLATE: Final = go.layout.Template(
     layout={
         "font": {"family": "Helvetica, Arial, Liberation Sans, sans-serif", "size": 13, "color": "#222222"},
-        "title": {"x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 16}, "font": {"size": 17}},
+        "title": {"x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 28}, "font": {"size": 17}},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "colorway": list(COLOURS.values())[:6],

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from attnshift.measures.measure import Measure, Observation
+from attnshift.measures.measure import Measure, Need, Observation
 
-_NEEDS = frozenset({"group_gradient"})
+_NEEDS: frozenset[Need] = frozenset({"group_gradient"})
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from attnshift.measures.measure import Measure, Observation
+from attnshift.measures.measure import Measure, Need, Observation
 
-_NEEDS = frozenset({"context_answer", "parametric_answer"})
+_NEEDS: frozenset[Need] = frozenset({"context_answer", "parametric_answer"})
 
 
 @dataclass(frozen=True)

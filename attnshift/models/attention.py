@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -154,7 +154,7 @@ def _attention(
         mask = _additive(attention_mask, query, key)
         output, weights = eager(module, query, key, value, mask, scaling=scaling, dropout=dropout, **kwargs)
     if capture is not None:
-        _capture_rows(capture, module.layer_idx, query, key, attention_mask, scaling, softcap, sinks)
+        _capture_rows(capture, cast(int, module.layer_idx), query, key, attention_mask, scaling, softcap, sinks)
     return output, weights
 
 

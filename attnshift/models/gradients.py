@@ -30,7 +30,7 @@ def group_gradient(
     with _accumulated(model, parameters) as gradient:
         for batch in length_batches([len(t) for t in targets], token_budget):
             loss = mean_target_loss(model, [targets[i] for i in batch], 1 / len(targets))
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
     return gradient
 
 

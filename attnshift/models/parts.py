@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -97,7 +98,7 @@ def _fused_slices(name: str, parameter: Tensor, model: Any) -> tuple[Slice, Slic
     if "qkv_proj" in name:  # rows: all q, all k, all v, with fewer key heads
         keys = (getattr(config, "num_key_value_heads", None) or heads) * head_dim
         bounds = [0, heads * head_dim, heads * head_dim + keys, heads * head_dim + 2 * keys]
-        return tuple(_rows(a, b) for a, b in zip(bounds, bounds[1:], strict=False))  # type: ignore[return-value]
+        return tuple(_rows(a, b) for a, b in pairwise(bounds))  # type: ignore[return-value]
     if "c_attn" in name and config.model_type == "gpt2":  # Conv1D: the outputs are the last axis
         width = parameter.shape[-1] // 3
         return tuple(_columns(i * width, (i + 1) * width) for i in range(3))  # type: ignore[return-value]

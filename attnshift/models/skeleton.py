@@ -93,7 +93,8 @@ class Skeleton:
         return [
             (name, p)
             for name, p in self.model.named_parameters()
-            if f".{unused}." not in name and not re.search(r"\.lora_|\.ia3_|\.hada_|\.lokr_|\.vera_|\.boft_|\.oft_", name)
+            if f".{unused}." not in name
+            and not re.search(r"\.lora_|\.ia3_|\.hada_|\.lokr_|\.vera_|\.boft_|\.oft_", name)
         ]
 
     def _adapted_names(self) -> set[str]:

@@ -1,0 +1,1 @@
+"""From generated text to answers; knows no torch."""

@@ -1,0 +1,1 @@
+"""Intervals on labelled arrays; knows no torch."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from statistics import NormalDist
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike, NDArray
 
 from attnshift.errors import AttnshiftError
@@ -60,32 +61,37 @@ def cluster_mean_interval(
     clusters vary.
     """
     array = np.asarray(values, np.float64)
-    rows = array.reshape(-1, array.shape[-1])
-    codes = np.unique(np.asarray(clusters), return_inverse=True)[1].ravel()
+    rows = array.reshape(prod(array.shape[:-1]), array.shape[-1])
+    labels = np.asarray(clusters)
     masks, mask_of_row = np.unique(~np.isnan(rows), axis=0, return_inverse=True)
     found = np.full((3, len(rows)), np.nan)
     for number, present in enumerate(masks):
         chosen = mask_of_row.ravel() == number
         if present.any():
-            found[:, chosen] = _bootstrap(rows[chosen][:, present], codes[present], level, draws, seed)
+            found[:, chosen] = _bootstrap(rows[chosen][:, present], labels[present], level, draws, seed)
     estimate, low, high = found.reshape(3, *array.shape[:-1])
     return Interval(estimate[()], low[()], high[()])
 
 
 def _bootstrap(
-    rows: Float[np.ndarray, "series item"], codes: Int[np.ndarray, "item"], level: float, draws: int, seed: int
+    rows: Float[np.ndarray, "series item"], labels: Shaped[np.ndarray, "item"], level: float, draws: int, seed: int
 ) -> Float[np.ndarray, "3 series"]:
     """Estimate, low and high of the mean of every row."""
     start = rows[:, 0]  # taken off, so that equal values are exact zeros
-    _, codes, sizes = np.unique(codes, return_inverse=True, return_counts=True)
+    _, first, sorted_codes = np.unique(labels, return_index=True, return_inverse=True)
+    codes = np.argsort(np.argsort(first))[sorted_codes]  # in order of appearance: a name changes no draw
+    sizes = np.bincount(codes)
     sums = np.zeros((len(sizes), len(rows)))
-    np.add.at(sums, codes.ravel(), (rows - start[:, None]).T)
+    np.add.at(sums, codes, (rows - start[:, None]).T)
     estimate = start + sums.sum(0) / sizes.sum()
     if len(sizes) == 1:
-        bound = np.where((rows.T == start).all(0), estimate, np.nan)
+        bound = np.where(np.ptp(rows, axis=1) == 0, estimate, np.nan)
         return np.stack([estimate, bound, bound])
-    # How often each cluster is drawn, not which: all means are then one product of matrices.
-    times = np.random.default_rng(seed).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), draws)
-    means = (times @ sums) / (times @ sizes)[:, None]
+    rng, even = np.random.default_rng(seed), np.full(len(sizes), 1 / len(sizes))
+    means = np.empty((draws, len(rows)))
+    for block in np.array_split(means, draws * len(sizes) // 1_000_000 + 1):  # views; megabytes at a time
+        # How often each cluster is drawn, not which: the means are then one product of matrices.
+        times = rng.multinomial(len(sizes), even, len(block)).astype(np.float64)
+        block[:] = (times @ sums) / (times @ sizes)[:, None]
     low, high = start + np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return np.stack([estimate, low, high])

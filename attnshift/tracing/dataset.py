@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,10 @@ def open_trace(path: str | Path) -> xr.Dataset:
             expected=f"{INPUTS} and step-*.nc as `attnshift trace` writes them",
             remedy="attnshift trace --ckpts RUN --out DIR",
         )
-    small = _summary(store, steps)
-    cells = {name: variable for name, variable in _large_variables(store, steps).items()}
-    merged = small.merge(inputs, combine_attrs="no_conflicts", join="outer", compat="equals")
-    merged = merged.assign(cells)
+    summary = _summary(store, steps)
+    large = json.loads(summary.attrs.pop("large"))
+    merged = summary.merge(inputs, combine_attrs="drop_conflicts", join="outer", compat="equals")
+    merged = merged.assign(_lazy(store, steps, large))
     failures = store.path / FAILURES
     merged.attrs["failed"] = failures.read_text(encoding="utf-8") if failures.is_file() else "{}"
     return merged
@@ -56,10 +57,17 @@ def open_traces(paths: Mapping[str, str | Path]) -> xr.Dataset:
     if not paths:
         raise AttnshiftError("no traces were named", expected="a mapping of names to directories")
     opened = [_measured(open_trace(path)) for path in paths.values()]
-    return xr.concat(
-        opened, xr.IndexVariable("run", list(paths)), join="outer", combine_attrs="drop_conflicts", data_vars="all",
-        coords="minimal", compat="override",
+    runs = xr.Variable("run", np.array(list(paths), object))
+    joined = xr.concat(
+        opened,
+        "run",
+        join="outer",
+        combine_attrs="drop_conflicts",
+        data_vars="all",
+        coords="minimal",
+        compat="override",
     )
+    return joined.assign_coords(run=runs)
 
 
 def _measured(trace: xr.Dataset) -> xr.Dataset:
@@ -71,7 +79,7 @@ def _is_large(dims: Sequence[Any]) -> bool:
 
 
 def _summary(store: Store, steps: Sequence[int]) -> xr.Dataset:
-    """All but the large variables, from the cache where it is current."""
+    """All but the large variables, and a description of those, from the cache where it is current."""
     stamp = json.dumps([[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in map(store.file, steps)])
     path = store.path / SUMMARY
     if path.is_file():
@@ -79,41 +87,42 @@ def _summary(store: Store, steps: Sequence[int]) -> xr.Dataset:
             cached = read_netcdf(path)
         except AttnshiftError:
             cached = xr.Dataset()  # a cache may be lost; it is made again
-        if cached.attrs.get("stamp") == stamp:
+        if cached.attrs.pop("stamp", None) == stamp:
             return cached
-    parts = [_small_part(store.file(step), step) for step in steps]
-    summary = xr.concat(parts, "step", join="outer", combine_attrs="drop_conflicts", data_vars="all", coords="minimal")
-    summary = summary.transpose("step", ...)
-    summary.attrs["stamp"] = stamp
-    try:
-        write_netcdf(summary, path)
-    except OSError:  # somebody else's trace: only the cache is lost
-        pass
+    summary = _summarise(store, steps)
+    with suppress(OSError):  # somebody else's trace: only the cache is lost
+        write_netcdf(summary.assign_attrs(stamp=stamp), path)
     return summary
 
 
-def _small_part(path: Path, step: int) -> xr.Dataset:
-    with open_netcdf(path) as cell:
-        small = cell.drop_vars([n for n, v in cell.data_vars.items() if _is_large(v.dims)]).load()
-        about = {name: cell.attrs[name] for name in ("epoch", "checkpoint", "checkpoint_digest", "dtype")}
-    small = small.expand_dims(step=[step])
-    return small.assign_coords({name: ("step", [value]) for name, value in about.items()})
-
-
-def _large_variables(store: Store, steps: Sequence[int]) -> dict[str, xr.Variable]:
-    found: dict[str, tuple[Any, ...]] = {}
+def _summarise(store: Store, steps: Sequence[int]) -> xr.Dataset:
+    parts: list[xr.Dataset] = []
+    large: dict[str, dict[str, Any]] = {}
     for step in steps:
         with open_netcdf(store.file(step)) as cell:
             for name, variable in cell.data_vars.items():
                 if _is_large(variable.dims):
-                    found.setdefault(str(name), (variable.dims, variable.shape, variable.dtype, dict(variable.attrs)))
+                    about: dict[str, Any] = {
+                        "dims": variable.dims,
+                        "shape": variable.shape,
+                        "dtype": str(variable.dtype),
+                    }
+                    large.setdefault(str(name), about | {"attrs": variable.attrs})
+            part = cell.drop_vars([name for name in large if name in cell]).load()
+        part = part.expand_dims(step=[step])
+        origin = {name: ("step", [part.attrs[name]]) for name in ("epoch", "checkpoint", "checkpoint_digest", "dtype")}
+        parts.append(part.assign_coords(origin))
+    summary = xr.concat(parts, "step", join="outer", combine_attrs="drop_conflicts", data_vars="all", coords="minimal")
+    return summary.transpose("step", ...).assign_attrs(large=json.dumps(large))
+
+
+def _lazy(store: Store, steps: Sequence[int], large: Mapping[str, Mapping[str, Any]]) -> dict[str, xr.Variable]:
     files = tuple(store.file(step) for step in steps)
-    return {
-        name: xr.Variable(
-            ("step", *dims), indexing.LazilyIndexedArray(_StepStack(files, name, (len(files), *shape), dtype)), attrs
-        )
-        for name, (dims, shape, dtype, attrs) in found.items()
-    }
+    out = {}
+    for name, about in large.items():
+        stack = _StepStack(files, name, (len(files), *about["shape"]), np.dtype(about["dtype"]))
+        out[name] = xr.Variable(("step", *about["dims"]), indexing.LazilyIndexedArray(stack), about["attrs"])
+    return out
 
 
 @dataclass(eq=False)
@@ -137,10 +146,8 @@ class _StepStack(BackendArray):
 
     def _read_one(self, step: int, rest: tuple[Any, ...]) -> np.ndarray:
         with open_netcdf(self.files[step]) as cell:
-            if self.name not in cell:
-                whole = np.full(self.shape[1:], np.nan, self.dtype)
-            else:
-                whole = cell[self.name].values
+            lacks = self.name not in cell
+            whole = np.full(self.shape[1:], np.nan, self.dtype) if lacks else cell[self.name].values
         for axis in reversed(range(len(rest))):  # one axis at a time: an outer index
             whole = whole[(slice(None),) * axis + (rest[axis],)]
         return whole

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch
 
 from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.data.formats import load_examples, load_items
-from attnshift.data.groups import Grouping, with_groups
+from attnshift.data.groups import with_groups
 from attnshift.data.inputs import Inputs, encode, sample
-from attnshift.data.items import Example, Item
+from attnshift.data.items import Example, Group, Item
 from attnshift.data.prompts import Encoder
 from attnshift.data.shipped import CAPITALS, PROBES
 from attnshift.data.templates import default_template, load_template
 from attnshift.errors import AttnshiftError
 from attnshift.measures.catalogue import choose_measures
 from attnshift.measures.measure import ITEM_NEEDS, Measure
+from attnshift.models.forward import Rows
 from attnshift.models.series import Series
 from attnshift.tracing.observe import Settings
 from attnshift.tracing.store import Store
@@ -29,6 +30,14 @@ EXAMPLES_BY_DEFAULT = 1000
 """Examples that are sampled from a larger file where no limit is given: gradients need hundreds, not all 52,000."""
 
 MAX_NEW_TOKENS = 32
+
+DTYPES: dict[str, torch.dtype | None] = {
+    "auto": None,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,9 @@ class Job:
             "dtype": "as stored" if self.dtype is None else str(self.dtype).removeprefix("torch."),
         }
 
-    def grouped(self, grouping: Grouping) -> Inputs:
+    def grouped(self, groups: Sequence[Group]) -> Inputs:
         """The inputs with their groups."""
-        return self.inputs.with_examples(
-            with_groups(self.inputs.examples, grouping.groups), dict(self.stated_shares)
-        )
+        return self.inputs.with_examples(with_groups(self.inputs.examples, groups), dict(self.stated_shares))
 
 
 def prepare(
@@ -82,9 +89,10 @@ def prepare(
     template: str | None = None,
     tokenizer: Any = None,
     target_eos: bool | None = None,
-    settings: Settings | None = None,
+    rows: str = "last",
+    token_budget: int = Settings.token_budget,
     max_new_tokens: int | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
 ) -> Job:
     """Settle everything before a weight is loaded; raises AttnshiftError. Options as in `trace`."""
@@ -98,9 +106,7 @@ def prepare(
         notes.append(f"{len(examples)} of {total} examples, sampled with seed {seed}; --limit takes more")
     name = template or run.manifest.template or default_template(tokenizer)
     eos = run.manifest.target_eos if target_eos is None else target_eos
-    settings = settings or Settings()
     new_tokens = max_new_tokens or run.manifest.max_new_tokens or MAX_NEW_TOKENS
-    settings = replace(settings, max_new_tokens=new_tokens)
     checkpoints = _chosen(series, steps)
     encoder = Encoder(
         tokenizer,
@@ -119,9 +125,9 @@ def prepare(
         inputs=inputs,
         stated_shares=run.manifest.shares,
         measures=_possible(choose_measures(measures), inputs, strict=measures is not None),
-        settings=settings,
-        dtype=dtype,
-        device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        settings=Settings(_rows(rows), new_tokens, token_budget),
+        dtype=_dtype(dtype),
+        device=_device(device),
         store=Store(Path(out) if out is not None else run.path / "trace"),
         notes=tuple(notes),
     )
@@ -154,6 +160,32 @@ def _chosen(series: Series, steps: Sequence[int] | None) -> tuple[Checkpoint, ..
             expected=f"steps of {', '.join(map(str, series.steps))}",
         )
     return tuple(checkpoint for checkpoint in run.checkpoints if checkpoint.step in set(steps))
+
+
+def _rows(rows: str) -> Rows:
+    if rows not in get_args(Rows):
+        raise AttnshiftError(f"there are no rows {rows!r}", expected=f"one of {', '.join(get_args(Rows))}")
+    return cast(Rows, rows)
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """None: as the checkpoint is stored."""
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in DTYPES:
+        raise AttnshiftError(f"there is no dtype {dtype!r}", expected=f"one of {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def _device(device: str | torch.device | None) -> torch.device:
+    try:
+        found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise AttnshiftError(
+            f"the device {str(device)!r} can't be used: {str(error).splitlines()[0]}", expected="cpu, cuda or cuda:N"
+        ) from error
+    return found
 
 
 def _possible(measures: Sequence[Measure], inputs: Inputs, strict: bool) -> tuple[Measure, ...]:

@@ -56,9 +56,7 @@ def observe(
     return Observation(**seen)
 
 
-def closed_book_losses(
-    skeleton: Skeleton, inputs: Inputs, positions: Sequence[int], token_budget: int
-) -> np.ndarray:
+def closed_book_losses(skeleton: Skeleton, inputs: Inputs, positions: Sequence[int], token_budget: int) -> np.ndarray:
     """Mean loss in nats per target token of some examples, without their context."""
     targets = [_target(inputs.example_tokens[i].closed_book) for i in positions]
     scores, _ = score_targets(skeleton.model, targets, token_budget)
@@ -94,9 +92,7 @@ def _observe_items(
     return seen
 
 
-def _observe_examples(
-    skeleton: Skeleton, inputs: Inputs, needs: frozenset[Need], settings: Settings
-) -> dict[str, Any]:
+def _observe_examples(skeleton: Skeleton, inputs: Inputs, needs: frozenset[Need], settings: Settings) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     targets = [_target(t.sequence) for t in inputs.example_tokens]
     if needs & {"example_attention", "target"}:
@@ -137,7 +133,9 @@ def eos_ids(model: Any, tokenizer: Any) -> set[int]:
     """Every token that ends a generation: the tokenizer's EOS and those of the model's generation config."""
     stated = model.generation_config.eos_token_id
     ids = stated if isinstance(stated, list) else [stated]
-    return {i for i in [*ids, tokenizer.eos_token_id] if i is not None and i < model.config.get_text_config().vocab_size}
+    return {
+        i for i in [*ids, tokenizer.eos_token_id] if i is not None and i < model.config.get_text_config().vocab_size
+    }
 
 
 def _target(tokens: Tokens) -> Target:

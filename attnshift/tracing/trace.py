@@ -51,6 +51,8 @@ class Outcome:
     computed: tuple[int, ...]
     kept: tuple[int, ...]
     failed: Mapping[int, str]
+    grouping: str
+    """how the examples were grouped"""
 
 
 Report = Callable[[Progress], None]
@@ -85,12 +87,14 @@ def trace(series: Series, *, progress: Report | None = None, **options: Any) -> 
         Instead of the run's own.
     target_eos
         Whether targets end with EOS, as in training; default: the manifest's word, else True.
-    settings
-        `Settings`: rows, batch size.
+    rows
+        Attention of the ``last`` prompt token, or the mean over the rows that predict the ``answer``.
+    token_budget
+        Tokens in a batch, padding included; changes numbers by rounding only.
     max_new_tokens
         Length of generations; default: the manifest's, else 32.
     dtype, device
-        Default: as the checkpoint is stored; the GPU where there is one.
+        ``float32``, ``bfloat16``, …; ``cpu``, ``cuda``, … Default: as the checkpoint is stored; a GPU if there is one.
 
     Raises
     ------
@@ -107,7 +111,7 @@ def run_job(job: Job, progress: Report | None = None) -> Outcome:
     """Compute what the job's trace lacks."""
     job.store.prepare()
     skeleton = Skeleton(job.series.run, job.dtype, job.device)
-    inputs = _fixed_inputs(job, skeleton)
+    inputs, grouping = _fixed_inputs(job, skeleton)
     recipe = job.recipe(inputs)
     digests = {step: print_.digest for step, print_ in job.series.run.fingerprints.items()}
     cells = plan_cells(job.store, job.checkpoints, digests, recipe, job.measures)
@@ -130,23 +134,22 @@ def run_job(job: Job, progress: Report | None = None) -> Outcome:
             failed[step] = str(error) if isinstance(error, AttnshiftError) else f"{type(error).__name__}: {error}"
         if progress is not None:
             seconds = time.perf_counter() - started
-            progress(
-                Progress(len(computed) + len(failed), len(missing), step, seconds, values, failed.get(step, ""))
-            )
+            progress(Progress(len(computed) + len(failed), len(missing), step, seconds, values, failed.get(step, "")))
     with atomic(job.store.path / FAILURES) as file:
         file.write_text(json.dumps(failed, indent=1), encoding="utf-8")
-    return Outcome(tuple(computed), tuple(c.checkpoint.step for c in cells if not c.missing), failed)
+    kept = tuple(cell.checkpoint.step for cell in cells if not cell.missing)
+    return Outcome(tuple(computed), kept, failed, grouping)
 
 
-def _fixed_inputs(job: Job, skeleton: Skeleton) -> Inputs:
-    """The inputs with their groups: those that the trace already holds, else found now and frozen in it."""
+def _fixed_inputs(job: Job, skeleton: Skeleton) -> tuple[Inputs, str]:
+    """The inputs with their groups, and how they were grouped: as the trace already holds, else found and frozen."""
     stored = job.store.read_inputs()
     if stored is not None:
-        groups = stored["group_of_example"].values.tolist() if "example" in stored.dims else []
-        same = stored.sizes.get("example", 0) == len(job.inputs.examples)
-        inputs = job.grouped(Grouping(tuple(groups), 0, 0)) if same else job.inputs
+        groups = tuple(stored["group_of_example"].values.tolist()) if "example" in stored.dims else ()
+        same = len(groups) == len(job.inputs.examples)
+        inputs = job.grouped(groups) if same else job.inputs
         refuse_other_recipe(str(job.store.path), json.loads(stored.attrs["recipe"]), job.recipe(inputs))
-        return inputs
+        return inputs, str(stored.attrs["grouping"])
     first = job.series.run.checkpoints[0]
 
     def closed_book_loss(positions: list[int]) -> np.ndarray:
@@ -154,9 +157,9 @@ def _fixed_inputs(job: Job, skeleton: Skeleton) -> Inputs:
         return closed_book_losses(skeleton, job.inputs, positions, job.settings.token_budget)
 
     grouping = group_examples(job.inputs.examples, closed_book_loss)
-    inputs = job.grouped(grouping)
+    inputs = job.grouped(grouping.groups)
     job.store.write_inputs(inputs_dataset(inputs, _attributes(job, inputs, grouping, first)))
-    return inputs
+    return inputs, grouping.describe()
 
 
 def _attributes(job: Job, inputs: Inputs, grouping: Grouping, first: Checkpoint) -> dict[str, Any]:

@@ -108,9 +108,7 @@ def test_margins_and_logprobs_equal_plain_log_softmax(traced):
         model, at = plain_model(run, lora, int(step)), trace.sel(step=step)
         for i in range(trace.sizes["item"]):
             prompt, closed = real(trace.token_ids.values[i]), real(trace.closed_book_token_ids.values[i])
-            context, parametric = (
-                real(trace[f"{kind}_answer_ids"].values[i]) for kind in ("context", "parametric")
-            )
+            context, parametric = (real(trace[f"{kind}_answer_ids"].values[i]) for kind in ("context", "parametric"))
             a, b = answer_logprobs(model, prompt, context), answer_logprobs(model, prompt, parametric)
             here = at.isel(item=i)
             assert float(here.margin) == pytest.approx(a.sum() - b.sum(), abs=1e-4)
@@ -160,7 +158,9 @@ def test_losses_and_exact_match_equal_plain_log_softmax(traced):
             target = int((trace.ift_token_role.values[i] == 6).sum())
             with torch.no_grad():
                 assert float(at.loss[i]) == pytest.approx(float(plain_loss(model, ids, target)), abs=1e-4)
-                assert float(at.loss_closed_book[i]) == pytest.approx(float(plain_loss(model, closed, target)), abs=1e-4)
+                assert float(at.loss_closed_book[i]) == pytest.approx(
+                    float(plain_loss(model, closed, target)), abs=1e-4
+                )
                 greedy = model(ids).logits[0, -target - 1 : -1].argmax(-1)
             assert float(at.exact_match[i]) == float(torch.equal(greedy, ids[0, -target:]))
 

@@ -1,0 +1,68 @@
+"""What a trace would do, for `--dry-run`: prompts with their roles, cells to compute, costs."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from attnshift.data.prompts import Tokens
+from attnshift.data.roles import TOKEN_ROLES
+from attnshift.tracing.estimate import estimate
+from attnshift.tracing.job import Job
+
+
+def preview(job: Job) -> dict[str, Any]:
+    """All that a dry run tells, as plain data. Loads no weights and writes nothing."""
+    on_disk = {step: job.store.read_header(step) for step in job.store.steps()}
+    wanted = {measure.name for measure in job.measures}
+    done = [
+        c.step for c in job.checkpoints if (header := on_disk.get(c.step)) is not None and wanted <= set(header.keys)
+    ]
+    costs = estimate(job)
+    return {
+        "run": str(job.series.run.path),
+        "out": str(job.store.path),
+        "steps": [c.step for c in job.checkpoints],
+        "done": done,
+        "broken": {step: str(error) for step, error in job.series.run.broken.items()},
+        "items": len(job.inputs.items),
+        "examples": len(job.inputs.examples),
+        "dropped": [{"id": d.id, "reason": d.reason} for d in job.inputs.dropped],
+        "measures": [measure.name for measure in job.measures],
+        "template": {"name": job.encoder.template.name, "digest": job.encoder.template.digest},
+        "prompts": _prompts(job),
+        "device": str(job.device),
+        "memory_bytes": costs.memory,
+        "parameters": costs.parameters,
+        "seconds_per_checkpoint": round(costs.seconds, 3),
+        "disk_bytes": costs.disk * (len(job.checkpoints) - len(done)),
+        "notes": list(job.notes),
+    }
+
+
+def _prompts(job: Job) -> dict[str, Any]:
+    """The first item and the first example with a context, as the model would read them."""
+    shown: dict[str, Any] = {}
+    if job.inputs.items:
+        tokens = job.inputs.item_tokens[0]
+        shown["item"] = _by_role(job, tokens.prompt)
+        shown["item_closed_book"] = _by_role(job, tokens.closed_book)
+        for name in ("context_answer_ids", "parametric_answer_ids"):
+            ids = getattr(tokens, name)
+            shown[name.removesuffix("_ids")] = {"text": job.tokenizer.decode(ids.tolist()), "ids": ids.tolist()}
+    if job.inputs.examples:
+        first = next((i for i, e in enumerate(job.inputs.examples) if e.context.strip()), 0)
+        shown["example"] = _by_role(job, job.inputs.example_tokens[first].sequence)
+        shown["example_closed_book"] = _by_role(job, job.inputs.example_tokens[first].closed_book)
+    return shown
+
+
+def _by_role(job: Job, tokens: Tokens) -> list[dict[str, Any]]:
+    """Runs of tokens of one role, decoded."""
+    runs = []
+    for role, members in groupby(range(len(tokens)), key=lambda i: int(tokens.roles[i])):
+        ids = tokens.ids[np.array(list(members))].tolist()
+        runs.append({"role": TOKEN_ROLES[role], "tokens": len(ids), "text": job.tokenizer.decode(ids)})
+    return runs

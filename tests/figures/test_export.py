@@ -1,0 +1,127 @@
+"""Files of figures: the numbers drawn, a page without a network, images where a browser is found."""
+
+import csv
+import json
+import re
+import shutil
+import sys
+
+import plotly.graph_objects as go
+import pytest
+from made_traces import made_trace
+
+from attnshift.errors import AttnshiftError
+from attnshift.figures.export import COLUMNS, write_figure
+from attnshift.figures.plot import plot
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium or google-chrome on the PATH to draw images with")
+
+
+@pytest.fixture(scope="module")
+def figure() -> go.Figure:
+    return plot(made_trace(), "inversion")
+
+
+def rows(path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_page_asks_nothing_of_the_network(figure, tmp_path):
+    page = write_figure(figure, tmp_path / "figure.html").read_text(encoding="utf-8")
+    tags = re.findall(r"<(?:script|link|img|iframe|base)\b[^>]*>", page)
+    assert tags
+    assert not [tag for tag in tags if "src" in tag or "href" in tag]
+    assert "cdn.plot.ly/plotly" not in page
+    assert "mathjax.js" not in page.lower()
+    assert "counterfactual accuracy" in page
+
+
+def test_json_is_plotlys(figure, tmp_path):
+    written = json.loads(write_figure(figure, tmp_path / "figure.json").read_text(encoding="utf-8"))
+    assert written == json.loads(figure.to_json())
+    assert go.Figure(written) == figure
+
+
+@pytest.mark.parametrize("log_steps", [False, True])
+def test_csv_holds_the_numbers_drawn_in_data_units(tmp_path, log_steps):
+    path = tmp_path / "figure.csv"
+    trace = made_trace()
+    figure = plot(trace, "inversion", path, log_steps=log_steps)
+    found = rows(path)
+    assert tuple(found[0]) == COLUMNS
+    lines = [curve for curve in figure.data if curve.meta == "line"]
+    assert len(found) == sum(len(line.x) for line in lines)
+    for line in lines:
+        mine = [row for row in found if row["series"] == line.name]
+        assert [int(row["x"]) for row in mine] == trace["step"].values.tolist()
+        assert [float(row["y"]) for row in mine] == list(line.y)
+        assert all(float(row["low"]) <= float(row["y"]) <= float(row["high"]) for row in mine)
+    axes = {row["series"]: row["axis"] for row in found}
+    assert axes["parametric accuracy"] == "accuracy (% of items)"
+    assert axes["context mass"] == "attention mass (probability)"
+
+
+def test_csv_leaves_missing_bounds_empty(tmp_path):
+    plot(made_trace(), "gradients", tmp_path / "figure.csv")
+    assert {(row["low"], row["high"]) for row in rows(tmp_path / "figure.csv")} == {("", "")}
+
+
+def test_csv_of_anybodys_figure(tmp_path):
+    write_figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="mine")), tmp_path / "figure.csv")
+    assert rows(tmp_path / "figure.csv")[1] == {
+        "series": "mine", "axis": "", "x": "2", "y": "4", "low": "", "high": "",
+    }  # fmt: skip
+
+
+@needs_chromium
+@pytest.mark.parametrize(("suffix", "start"), [("pdf", b"%PDF"), ("png", b"\x89PNG"), ("svg", b"<svg")])
+def test_images(figure, tmp_path, suffix, start):
+    path = write_figure(figure, tmp_path / f"figure.{suffix}")
+    assert path.read_bytes().startswith(start)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_without_kaleido_the_remedy_is_named(figure, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kaleido", None)
+    with pytest.raises(AttnshiftError, match="kaleido isn't installed") as caught:
+        write_figure(figure, tmp_path / "figure.pdf")
+    assert "attnshift[figures]" in caught.value.remedy
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_browser_the_remedy_is_named(figure, tmp_path, monkeypatch):
+    pytest.importorskip("kaleido")
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "no-browser"))
+    with pytest.raises(AttnshiftError, match="Chromium") as caught:
+        write_figure(figure, tmp_path / "figure.png")
+    assert "plotly_get_chrome" in caught.value.remedy
+    assert ".html" in caught.value.remedy
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["figure.gif", "figure", "html"])
+def test_an_unknown_suffix_lists_the_known(figure, tmp_path, name):
+    with pytest.raises(AttnshiftError, match="how to write") as caught:
+        write_figure(figure, tmp_path / name)
+    assert ".html, .json, .csv, .png, .pdf, .svg" in caught.value.expected
+
+
+def test_a_place_that_cannot_be_written_is_named(figure, tmp_path):
+    with pytest.raises(AttnshiftError, match="is no directory"):
+        write_figure(figure, tmp_path / "nowhere" / "figure.json")
+    (tmp_path / "taken.json").mkdir()
+    with pytest.raises(AttnshiftError, match="can't be written"):
+        write_figure(figure, tmp_path / "taken.json")
+    assert [file.name for file in tmp_path.iterdir()] == ["taken.json"]
+
+
+def test_a_failed_write_leaves_the_old_file(figure, tmp_path, monkeypatch):
+    path = tmp_path / "figure.csv"
+    path.write_text("old")
+    monkeypatch.setattr("pathlib.Path.write_bytes", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
+    with pytest.raises(AttnshiftError, match="disk full"):
+        write_figure(figure, path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
