@@ -176,12 +176,12 @@ def _repaired(offsets: Sequence[Span], length: int) -> list[Span]:
     """
     repaired: list[Span] = []
     reached = 0
-    for i, (start, end) in enumerate(offsets):
-        if start == end:
-            later = (a for a, _ in islice(offsets, i + 1, None))
-            start, end = min(start, reached), max(end, next(later, length))
-            if start == end:  # the first of several tokens of one character
-                end = next((a for a in later if a > start), length)
+    for i, offset in enumerate(offsets):
+        start, end = (min(place, length) for place in offset)
+        if start == end and reached < start:
+            start = reached
+        elif start == end:  # several tokens of one character share their start
+            end = next((later for later, _ in islice(offsets, i + 1, None) if later > start), length)
         repaired.append((start, end))
         reached = max(reached, end)
     return repaired

@@ -21,6 +21,7 @@ COLUMNS: Final = ("series", "axis", "x", "y", "low", "high")
 """Columns of a figure's CSV: the curve, the title of its y axis, and the numbers drawn, in data units."""
 
 _PNG_SCALE = 3  # a figure 700 pixels wide becomes 300 dots per inch at the width of a page's text
+_PATIENCE = 300  # seconds; a busy machine is slow to draw
 
 
 def write_figure(figure: go.Figure, path: str | Path) -> Path:
@@ -90,9 +91,10 @@ def _image(figure: go.Figure, suffix: str) -> bytes:
         with warnings.catch_warnings():
             # A kaleido server that the caller started keeps the options it was started with.
             warnings.filterwarnings("ignore", message="The kopts argument is ignored")
-            return bytes(kaleido.calc_fig_sync(figure, opts=options, kopts={"mathjax": False}))
+            start = {"mathjax": False, "timeout": _PATIENCE}
+            return bytes(kaleido.calc_fig_sync(figure, opts=options, kopts=start))
     except (BrowserClosedError, BrowserFailedError, ChromeNotFoundError, OSError) as error:
-        raise _no_browser(suffix, "no Chrome or Chromium could be started") from error
+        raise _no_browser(suffix, "no Chrome or Chromium could be made to draw it") from error
 
 
 def _unwritable(path: Path, problem: str) -> AttnshiftError:

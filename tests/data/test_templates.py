@@ -1,6 +1,7 @@
 """A template reproduces its fields, and says where; one that doesn't is refused."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
@@ -189,9 +190,9 @@ def test_templates_that_are_refused(load, text, problem):
     assert "mine.jinja" in error.value.problem
 
 
-@pytest.mark.parametrize("filtered", ["question|upper", "question|title", "context|replace('e', 'a')", "answer|e|upper"])
-def test_filters_that_rewrite_a_field(load, filtered):
-    text = "{{ context }}\n{{ question }}\n{{ answer }}".replace(filtered.split("|")[0], filtered)
+@pytest.mark.parametrize("rewritten", ["question|upper", "question|title", "context|replace('e', 'a')", "answer|upper"])
+def test_filters_that_rewrite_a_field(load, rewritten):
+    text = "{{ context }}\n{{ question }}\n{{ answer }}".replace(rewritten.split("|")[0], rewritten)
     with pytest.raises(PromptError, match="doesn't reproduce its fields"):
         load(text)
 
@@ -204,9 +205,9 @@ def test_a_filter_that_rewrites_some_fields_only(load):
 
 
 def test_a_template_that_fails_on_some_fields_only(load):
-    template = load("{{ context }}\n{{ question }}{{ 1 // (answer|length - 1) and '' }}\n{{ answer }}")
+    template = load("{{ context }}\n{{ question }}{{ '' if 1 / (answer|length - 3) }}\n{{ answer }}")
     with pytest.raises(PromptError, match="ZeroDivisionError"):
-        template.render(**FIELDS | {"answer": "A"})
+        template.render(**FIELDS | {"answer": "Ayr"})
 
 
 def test_a_template_whose_layout_depends_on_a_field(load):
@@ -252,9 +253,6 @@ def test_a_question_that_occurs_in_the_context():
     rendered = plain.render("s r o . s r", "s r", "o")
     assert rendered.text == "s r o . s r\n\nQuestion: s r\nAnswer: o"
     assert (rendered.context, rendered.question) == ((0, 11), (23, 26))
-    bare = "{{ context }} {{ question }} {{ answer }}"
-    assert "s r o . s r s r o".startswith("s r o . s r")
-    assert bare.count("answer") == 1
 
 
 def test_fields_that_are_alike(load):
@@ -270,8 +268,8 @@ def test_fields_that_look_like_template_code():
 
 
 def test_spaces_between_question_and_answer_belong_to_the_answer(load):
-    rendered = load("{{ context }}\n{{ question }} {{ answer }}").render("c", "Absence makes the heart grow  ", "fonder")
-    assert pieces(rendered) == ("c", "Absence makes the heart grow", "   fonder")
+    rendered = load("{{ context }}\n{{ question }} {{ answer }}").render("c", "The heart grows  ", "fonder")
+    assert pieces(rendered) == ("c", "The heart grows", "   fonder")
 
 
 text = st.text(min_size=1, max_size=30).filter(str.strip)
@@ -290,7 +288,7 @@ def test_spans_hold_the_fields(template, context, question, answer, spaces):
     assert shown_answer.lstrip(" ") == answer.lstrip(" ")
     assert rendered.answer[1] == len(rendered.text)
     ordered = sorted([rendered.question, rendered.answer] + [rendered.context] * (rendered.context is not None))
-    assert all(end <= start for (_, end), (start, _) in zip(ordered, ordered[1:], strict=False))
+    assert all(end <= start for (_, end), (start, _) in pairwise(ordered))
     assert ordered[-1] == rendered.answer
     if context.strip():
         assert shown_context == context

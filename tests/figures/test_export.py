@@ -76,7 +76,14 @@ def test_csv_of_anybodys_figure(tmp_path):
 
 
 @needs_chromium
-@pytest.mark.parametrize(("suffix", "start"), [("pdf", b"%PDF"), ("png", b"\x89PNG"), ("svg", b"<svg")])
+@pytest.mark.parametrize(
+    ("suffix", "start"),
+    [
+        ("pdf", b"%PDF"),
+        pytest.param("png", b"\x89PNG", marks=pytest.mark.slow),
+        pytest.param("svg", b"<svg", marks=pytest.mark.slow),
+    ],
+)
 def test_images(figure, tmp_path, suffix, start):
     path = write_figure(figure, tmp_path / f"figure.{suffix}")
     assert path.read_bytes().startswith(start)

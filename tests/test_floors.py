@@ -1,0 +1,108 @@
+"""The house as ARCHITECTURE.md draws it, read from the imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "attnshift"
+
+FLOORS = {
+    "errors": 0,
+    "data": 1,
+    "checkpoints": 1,
+    "scoring": 1,
+    "models": 2,
+    "measures": 3,
+    "tracing": 4,
+    "stats": 5,
+    "figures": 6,
+    "console": 7,
+    "cli": 8,
+    "__init__": 8,
+}
+
+DRAWING = {"plotly", "kaleido"}
+HEAVY = {"torch", "transformers", "transformer_lens", "peft", "plotly", "pandas", "xarray", "ray", "kaleido"}
+
+MUST_NOT_IMPORT = {
+    "data": {"torch", "transformers", "xarray"} | DRAWING,
+    "checkpoints": {"xarray", "peft"} | DRAWING,
+    "scoring": HEAVY,
+    "models": {"xarray", "h5py", "h5netcdf"} | DRAWING,
+    "measures": {"torch", "transformers", "xarray", "h5py", "pathlib", "os", "json"} | DRAWING,
+    "tracing": DRAWING,
+    "stats": {"torch", "transformers", "peft"} | DRAWING,
+    "figures": {"torch", "transformers", "peft", "transformer_lens"},
+}
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, deferred: bool = True) -> set[str]:
+    """Full names of imported modules; without ``deferred``, those that importing the module loads."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = list(ast.walk(tree)) if deferred else _at_import(tree)
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def _at_import(tree: ast.Module) -> list[ast.AST]:
+    return [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_only_from_lower_floors(path):
+    own = room(path)
+    assert own in FLOORS, f"{own} has no floor: give it one here and in ARCHITECTURE.md"
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "attnshift" and rest:
+            other = rest.split(".")[0]
+            assert other == own or FLOORS[other] < FLOORS[own], f"{own} imports {name}"
+        assert top not in MUST_NOT_IMPORT.get(own, set()), f"{own} imports {name}"
+
+
+def test_only_the_tokenizer_loader_knows_transformers_among_checkpoints():
+    users = {p.name for p in MODULES if room(p) == "checkpoints" and any("transformers" in n for n in imports(p))}
+    assert users == {"tokenizer.py"}
+
+
+def test_architecture_shows_every_room():
+    text = (PACKAGE.parent / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for name in FLOORS:
+        if name not in ("__init__", "errors"):
+            assert f"`{name}" in text, name
+
+
+@pytest.mark.parametrize("call", ["import attnshift", "import attnshift; attnshift.__dir__()"])
+def test_importing_attnshift_is_light(call):
+    assert_light(call)
+
+
+def test_help_is_light():
+    assert_light("import sys; sys.argv = ['attnshift', '--help']; from attnshift.cli import main; main()")
+
+
+def assert_light(code: str) -> None:
+    program = f"import atexit, sys\natexit.register(lambda: print(sorted(set(sys.modules) & {HEAVY})))\n{code}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_public_api_is_what_it_says():
+    import attnshift
+
+    for name in attnshift.__all__:
+        assert getattr(attnshift, name) is not None
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = attnshift.nothing_like_it
