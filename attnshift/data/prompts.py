@@ -176,8 +176,8 @@ def _repaired(offsets: Sequence[Span], length: int) -> list[Span]:
     """
     repaired: list[Span] = []
     reached = 0
-    for i, offset in enumerate(offsets):
-        start, end = (min(place, length) for place in offset)
+    offsets = [(min(start, length), min(end, length)) for start, end in offsets]
+    for i, (start, end) in enumerate(offsets):
         if start == end and reached < start:
             start = reached
         elif start == end:  # several tokens of one character share their start

@@ -1,4 +1,4 @@
-"""Given groups stay; of the other examples with a context, the quarter with the lowest closed-book loss is non-critical."""
+"""Given groups stay; of the others with a context, the quarter with the lowest closed-book loss is non-critical."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,7 @@
 """Tokens and their roles, for tokenizers of every kind: what a text can't be split into with certainty is refused."""
 
 import unicodedata
+from dataclasses import replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from tiny import bpe_tokenizer, conflict_rows, data_texts
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from attnshift.data.items import Example, Item, normalise
@@ -124,6 +125,28 @@ def whole_line_bpe():
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
 
+def straddling_bpe():
+    """As Llama 3: line breaks go with the punctuation before them, so a context ends inside a token."""
+    words = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(words), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = BOS_FIRST
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=SPECIALS[:2],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([f"{text}.\n\nQuestion:\n\nAnswer: it" for text in data_texts()], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
+
+
 def word_level(*, pre, unknown="<unk>"):
     vocab = vocabulary([*WORDS, *"?.,:", "Answer", "Question"])
     return fast(models.WordLevel(vocab, unk_token=unknown), pre=pre)
@@ -157,6 +180,7 @@ MAKERS = {
     "word piece": word_piece,
     "unigram": unigram,
     "whole-line bpe": whole_line_bpe,
+    "straddling bpe": straddling_bpe,
     "words": lambda: word_level(pre=pre_tokenizers.Whitespace()),
     "words between spaces": lambda: word_level(pre=pre_tokenizers.WhitespaceSplit()),
     "words without unknown": lambda: word_level(pre=pre_tokenizers.Whitespace(), unknown="<none>"),
@@ -242,13 +266,19 @@ def visible(tokenizer, rendered, tokens, role):
     return "".join("".join(rendered.text[i] for i in places).split())
 
 
-@kinds
-@pytest.mark.parametrize("template", ["plain", "alpaca"])
+@pytest.mark.parametrize(
+    ("kind", "template"),
+    [
+        (kind, template)
+        for kind in MAKERS
+        for template in ("plain", "alpaca")
+        # "capital." is one word there, and alpaca's words are not in that vocabulary
+        if kind != "words between spaces" and (kind, template) != ("words without unknown", "alpaca")
+    ],
+)
 def test_an_ordinary_item(kind, template):
     """Roles by the letter, for a text without traps; none of these tokenizers may refuse it."""
     encoder = Encoder(tokenizer_of(kind), load_template(template, None))
-    if kind == "words between spaces" or (kind, template) == ("words without unknown", "alpaca"):
-        return  # "Dorne?" and "capital." are words of their own there, and alpaca's words are not in the vocabulary
     encoded = check_item(kind, encoder, ITEM)
     rendered = encoder.template.render(ITEM.context, ITEM.question, ITEM.context_answer)
     shown = {role: visible(oracle(kind), rendered, encoded.prompt, role) for role in range(len(TOKEN_ROLES))}
@@ -288,7 +318,7 @@ TEMPLATES = {
 
 
 @kinds
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(template=st.sampled_from(["plain", "alpaca"]), context=texts, question=texts, new=answers, old=answers)
 @example(template="plain", context="s r o . s r", question="s r", new="o", old="r")
 @example(template="alpaca", context="😀🏽", question="😀🏽 😀🏽", new="😀", old="a")
@@ -305,7 +335,7 @@ def test_any_item_has_the_right_roles_or_is_refused(kind, template, context, que
 
 
 @kinds
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(context=st.just("") | texts, question=texts, answer=answers, eos=st.booleans())
 def test_any_example_has_the_right_roles_or_is_refused(kind, context, question, answer, eos):
     row = Example(id="1", context=context, question=question, answer=answer)
@@ -326,7 +356,7 @@ def test_any_example_has_the_right_roles_or_is_refused(kind, context, question, 
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MAKERS if "bpe" in kind or "offsets" in kind])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.sampled_from(NAMES), min_size=2, max_size=6).map(" ".join))
 def test_what_bytes_can_spell_is_not_refused(kind, context):
     item = Item(id="1", context=context, question="Where is it?", context_answer="Łódź", parametric_answer="東京")
@@ -336,6 +366,26 @@ def test_what_bytes_can_spell_is_not_refused(kind, context):
 
 
 # --- what the roles rest on ---
+
+
+@pytest.mark.parametrize("template", ["plain", "alpaca"])
+def test_a_token_in_which_the_context_ends(template):
+    """It belongs to the context, though template follows in it; one in which the context starts does not."""
+    tokenizer = tokenizer_of("straddling bpe")
+    tokens = Encoder(tokenizer, TEMPLATES[template]).item(ITEM).prompt
+    last = np.flatnonzero(np.isin(tokens.roles, list(IN_CONTEXT)))[-1]
+    assert tokenizer.decode(tokens.ids[last : last + 1]) == ".\n\n"
+    assert tokens.roles[last : last + 2].tolist() == [CONTEXT, TEMPLATE]
+
+
+def test_a_token_in_which_the_context_starts(tmp_path):
+    template = template_file(tmp_path, "{{ question }} Read:{{ context }}\nAnswer:")
+    item = replace(ITEM, context=f"\n\n{ITEM.context}")
+    tokens = Encoder(tokenizer_of("straddling bpe"), template).item(item).prompt
+    first = np.flatnonzero(np.isin(tokens.roles, list(IN_CONTEXT)))[0]
+    decoded = [tokenizer_of("straddling bpe").decode([i]) for i in tokens.ids[first - 1 : first + 1]]
+    assert decoded == [":\n\n", "In"]
+    assert tokens.roles[first - 1] == TEMPLATE
 
 
 def test_a_lone_space_between_template_and_question_is_the_templates():

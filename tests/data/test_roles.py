@@ -97,7 +97,7 @@ def test_an_alias_counts_as_its_answer():
 words = st.lists(st.sampled_from(["a", "b", "A", "ab", "é", "."]), max_size=12).map(" ".join)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(words, st.lists(words, max_size=2), st.lists(words, max_size=2))
 def test_found_answers_never_overlap_and_are_answers(context, new, old):
     hits = find_answers(context, new, old)
