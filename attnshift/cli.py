@@ -21,6 +21,8 @@ app = typer.Typer(
     help="See how finetuning shifts a language model between its context and its memory.",
 )
 
+_INTERRUPTED = 130
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
 
@@ -149,15 +151,12 @@ def main() -> None:
     debug = "--debug" in sys.argv
     warnings.showwarning = _show_warning
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="attnshift", standalone_mode=False)
     except AttnshiftError as error:
         _fail(f"error: {error}", debug)
         code = 2
-    except typer.Abort:
-        code = 130
-    except KeyboardInterrupt:
-        _fail("interrupted; what was computed is kept, and the same command goes on from there", debug)
-        code = 130
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
     except Exception as error:
         if callable(show := getattr(error, "show", None)):  # click's own: a wrong option, say
             show()
@@ -165,6 +164,8 @@ def main() -> None:
         else:
             _fail(f"error: {type(error).__name__}: {error}\n  this is a bug in attnshift: --debug shows where", debug)
             code = 1
+    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
+        _fail("interrupted; what was computed is kept, and the same command goes on from there", debug=False)
     sys.exit(code)
 
 
@@ -189,9 +190,11 @@ def _steps(text: str | None, every: int | None, known: tuple[int, ...]) -> list[
         chosen = []
         for piece in filter(None, (p.strip() for p in text.split(","))):
             first, dash, last = piece.partition("-")
-            if not first.isdigit() or (dash and not last.isdigit()):
+            if not first.isdecimal() or (dash and not last.isdecimal()):
                 raise AttnshiftError(f"--steps {text!r} is not a list of steps", expected="such as 0,100,500-2000")
             chosen += [s for s in known if int(first) <= s <= int(last)] if dash else [int(first)]
+        if not chosen:
+            raise AttnshiftError(f"--steps {text!r} names no step", expected=f"steps of {', '.join(map(str, known))}")
     if every is not None:
         among = [s for s in known if chosen is None or s in chosen]
         chosen = [s for i, s in enumerate(among) if i % every == 0 or i == len(among) - 1]

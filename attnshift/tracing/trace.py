@@ -150,19 +150,31 @@ def _fixed_inputs(job: Job, skeleton: Skeleton) -> tuple[Inputs, str]:
         inputs = job.grouped(groups) if same else job.inputs
         refuse_other_recipe(str(job.store.path), json.loads(stored.attrs["recipe"]), job.recipe(inputs))
         return inputs, str(stored.attrs["grouping"])
-    first = job.series.run.checkpoints[0]
-
-    def closed_book_loss(positions: list[int]) -> np.ndarray:
-        skeleton.load(first)
-        return closed_book_losses(skeleton, job.inputs, positions, job.settings.token_budget)
-
-    grouping = group_examples(job.inputs.examples, closed_book_loss)
+    grouping, step = _find_groups(job, skeleton)
     inputs = job.grouped(grouping.groups)
-    job.store.write_inputs(inputs_dataset(inputs, _attributes(job, inputs, grouping, first)))
-    return inputs, grouping.describe()
+    told = grouping.describe() + (f"; by the checkpoint at step {step}" if grouping.ranked else "")
+    job.store.write_inputs(inputs_dataset(inputs, _attributes(job, inputs, told, step if grouping.ranked else None)))
+    return inputs, told
 
 
-def _attributes(job: Job, inputs: Inputs, grouping: Grouping, first: Checkpoint) -> dict[str, Any]:
+def _find_groups(job: Job, skeleton: Skeleton) -> tuple[Grouping, int]:
+    """The examples' groups by the base or first checkpoint that can be read, and that one's step."""
+    checkpoints = job.series.run.checkpoints
+    for checkpoint in checkpoints:
+
+        def closed_book_loss(positions: list[int], checkpoint: Checkpoint = checkpoint) -> np.ndarray:
+            skeleton.load(checkpoint)
+            return closed_book_losses(skeleton, job.inputs, positions, job.settings.token_budget)
+
+        try:
+            return group_examples(job.inputs.examples, closed_book_loss), checkpoint.step
+        except CheckpointError:  # its own step will fail and be told; the others are worth measuring
+            if checkpoint is checkpoints[-1]:
+                raise
+    raise AssertionError("a run has checkpoints")
+
+
+def _attributes(job: Job, inputs: Inputs, grouping: str, step: int | None) -> dict[str, Any]:
     return {
         "attnshift_version": version("attnshift"),
         "run": str(job.series.run.path),
@@ -171,8 +183,8 @@ def _attributes(job: Job, inputs: Inputs, grouping: Grouping, first: Checkpoint)
         "template_source": job.encoder.template.source,
         "target_eos": str(job.encoder.target_eos),
         "bos_is_special": str(bool(job.encoder.special_prefix) or not job.encoder.template.adds_special_tokens),
-        "grouping": grouping.describe(),
-        "grouped_on_step": first.step if grouping.ranked else "given",
+        "grouping": grouping,
+        "grouped_on_step": "given" if step is None else step,
         "dropped": [{"id": d.id, "reason": d.reason} for d in inputs.dropped],
         "notes": list(job.notes),
     }

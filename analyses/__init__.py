@@ -1,0 +1,1 @@
+"""One short script per result; each runs as ``python -m analyses.NAME``."""
