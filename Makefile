@@ -13,10 +13,10 @@ demo: $(VENV)/ready
 	$(BIN)/python -m analyses.first_light --out demo
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/ready
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -12,11 +12,12 @@ from transformers import AutoModelForCausalLM
 
 import attnshift
 
-FULL = [("llama", False), ("neox", False), ("gemma2", False)]
-LORA = [("llama", True), ("neox", True), ("gemma2", True)]
+FAST = [("gemma2", False), ("neox", True)]  # softcap and sliding window; fused matrices under an adapter
+SLOW = [("llama", False), ("neox", False), ("llama", True), ("gemma2", True)]
+RUNS = [*FAST, *(pytest.param(run, marks=pytest.mark.slow) for run in SLOW)]
 
 
-@pytest.fixture(scope="module", params=[*FULL, *LORA], ids=lambda p: p[0] + ("-lora" if p[1] else ""))
+@pytest.fixture(scope="module", params=RUNS, ids=lambda p: p[0] + ("-lora" if p[1] else ""))
 def traced(request, made, tmp_path_factory):
     family, lora = request.param
     run = made(family, lora=lora)
