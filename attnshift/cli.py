@@ -76,7 +76,7 @@ def trace(
             expected="--backend local --workers 1",
         )
     from attnshift.checkpoints.tokenizer import load_tokenizer
-    from attnshift.console import ProgressLine, outcome_text, preview_text
+    from attnshift.console import ProgressLine, failures_text, outcome_text, preview_text
     from attnshift.models.series import open_series
     from attnshift.tracing.job import prepare
     from attnshift.tracing.preview import preview
@@ -120,6 +120,7 @@ def trace(
     }
     _print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else outcome_text(facts))
     if outcome.failed:
+        _fail(failures_text(facts["failed"]), debug=False)
         raise typer.Exit(1)
 
 

@@ -106,14 +106,17 @@ def preview_text(facts: Mapping[str, Any]) -> str:
 
 def outcome_text(facts: Mapping[str, Any]) -> str:
     """What a trace ended with, as lines."""
-    lines = [f"step {step} failed: {_indented(error)}" for step, error in facts["failed"].items()]
-    if facts["grouping"]:
-        lines.append(facts["grouping"])
+    lines = [facts["grouping"]] if facts["grouping"] else []
     lines.append(
         f"{len(facts['computed'])} checkpoints measured, {len(facts['kept'])} kept as they were, "
         f"{len(facts['failed'])} failed"
     )
     return "\n".join([*lines, f"trace: {facts['trace']}"])
+
+
+def failures_text(failed: Mapping[str, str]) -> str:
+    """The steps that failed and why, as lines."""
+    return "\n".join(f"step {step} failed: {_indented(error)}" for step, error in failed.items())
 
 
 class ProgressLine:

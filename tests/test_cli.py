@@ -17,8 +17,6 @@ from tiny import alpaca_rows, conflict_rows
 
 from attnshift import cli
 
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft's, while training
-
 CHEAP = ("--measures", "margin", "--max-new-tokens", "2")
 
 
@@ -533,7 +531,7 @@ def test_a_truncated_checkpoint_fails_alone_and_can_be_mended(attnshift, run, co
     truncate(copied / "checkpoint-2")
     done = attnshift(*command)
     assert done.code == 1
-    assert "step 2 failed" in done.out
+    assert "step 2 failed" in done.err
     assert "checkpoint-2" in done.out
     assert written(out) == ["inputs.nc", "step-00000000.nc", "step-00000004.nc"]
     before = mtimes(out)

@@ -16,10 +16,7 @@ import pytest
 
 from attnshift.tracing.store import Store, read_netcdf
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning"),  # peft's, while training
-]
+pytestmark = pytest.mark.slow
 
 STEPS = [0, 2, 4, 6, 8, 10, 12]
 PATIENCE = 600

@@ -36,6 +36,11 @@ class Run:
     notes: tuple[str, ...]
     """What a user must be told."""
 
+    @property
+    def digests(self) -> dict[int, str]:
+        """Step to the digest of its weights."""
+        return {step: fingerprint.digest for step, fingerprint in self.fingerprints.items()}
+
 
 def find_run(path: str | Path, base: str | None = None, allow_download: bool = False) -> Run:
     """Find the checkpoints of a run directory, or of the folder of a single checkpoint.

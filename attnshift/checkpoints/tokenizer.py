@@ -52,6 +52,8 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     AttnshiftError
         For files that can't be loaded, and a tokenizer that can't tell the characters of its tokens.
     """
+    if not directory.is_dir():  # transformers would take it for a hub name
+        raise AttnshiftError(f"there is no tokenizer in {str(directory)!r}", expected="a directory with its files")
     from transformers import AutoTokenizer  # seconds to load
 
     try:

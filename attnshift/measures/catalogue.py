@@ -41,6 +41,8 @@ def choose_measures(asked: Sequence[str | Measure] | None) -> tuple[Measure, ...
     if asked is None:
         return MEASURES
     known = by_name(MEASURES)
+    if not asked:
+        raise AttnshiftError("no measure is named", expected=f"some of {', '.join(known)}")
     chosen: list[Measure] = []
     for measure in asked:
         if isinstance(measure, Measure):

@@ -18,7 +18,7 @@ from attnshift.data.items import Example, Group, Item
 from attnshift.data.prompts import Encoder
 from attnshift.data.shipped import CAPITALS, PROBES
 from attnshift.data.templates import default_template, load_template
-from attnshift.errors import AttnshiftError
+from attnshift.errors import AttnshiftError, CheckpointError
 from attnshift.measures.catalogue import choose_measures
 from attnshift.measures.measure import ITEM_NEEDS, Measure
 from attnshift.models.forward import Rows
@@ -46,6 +46,8 @@ class Job:
 
     series: Series
     checkpoints: tuple[Checkpoint, ...]
+    broken: Mapping[int, CheckpointError]
+    """of the steps asked for, those whose files can't be read"""
     tokenizer: Any
     encoder: Encoder
     inputs: Inputs
@@ -120,6 +122,7 @@ def prepare(
     return Job(
         series=series,
         checkpoints=checkpoints,
+        broken={step: error for step, error in run.broken.items() if steps is None or step in steps},
         tokenizer=tokenizer,
         encoder=encoder,
         inputs=inputs,
@@ -180,7 +183,7 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
 def _device(device: str | torch.device | None) -> torch.device:
     try:
         found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=found)
+        torch.ones(1, device=found).item()
     except (RuntimeError, AssertionError) as error:
         raise AttnshiftError(
             f"the device {str(device)!r} can't be used: {str(error).splitlines()[0]}", expected="cpu, cuda or cuda:N"

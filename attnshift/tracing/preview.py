@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import groupby
 from typing import Any
 
@@ -11,22 +12,19 @@ from attnshift.data.prompts import Tokens
 from attnshift.data.roles import TOKEN_ROLES
 from attnshift.tracing.estimate import estimate
 from attnshift.tracing.job import Job
+from attnshift.tracing.plan import plan_cells, refuse_other_recipe
 
 
 def preview(job: Job) -> dict[str, Any]:
     """All that a dry run tells, as plain data. Loads no weights and writes nothing."""
-    on_disk = {step: job.store.read_header(step) for step in job.store.steps()}
-    wanted = {measure.name for measure in job.measures}
-    done = [
-        c.step for c in job.checkpoints if (header := on_disk.get(c.step)) is not None and wanted <= set(header.keys)
-    ]
+    done = _done(job)
     costs = estimate(job)
     return {
         "run": str(job.series.run.path),
         "out": str(job.store.path),
         "steps": [c.step for c in job.checkpoints],
         "done": done,
-        "broken": {step: str(error) for step, error in job.series.run.broken.items()},
+        "broken": {step: str(error) for step, error in job.broken.items()},
         "items": len(job.inputs.items),
         "examples": len(job.inputs.examples),
         "dropped": [{"id": d.id, "reason": d.reason} for d in job.inputs.dropped],
@@ -40,6 +38,18 @@ def preview(job: Job) -> dict[str, Any]:
         "disk_bytes": costs.disk * (len(job.checkpoints) - len(done)),
         "notes": list(job.notes),
     }
+
+
+def _done(job: Job) -> list[int]:
+    """Steps that lack nothing; raises where the trace on disk would be refused. Groups aren't known yet."""
+    stored = job.store.read_inputs()
+    if stored is None:
+        return []
+    recipe = json.loads(stored.attrs["recipe"])
+    now = job.recipe(job.inputs) | {"groups": recipe["groups"]}
+    refuse_other_recipe(str(job.store.path), recipe, now)
+    cells = plan_cells(job.store, job.checkpoints, job.series.run.digests, recipe, job.measures)
+    return [cell.checkpoint.step for cell in cells if not cell.missing]
 
 
 def _prompts(job: Job) -> dict[str, Any]:

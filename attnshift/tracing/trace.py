@@ -113,19 +113,18 @@ def run_job(job: Job, progress: Report | None = None) -> Outcome:
     skeleton = Skeleton(job.series.run, job.dtype, job.device)
     inputs, grouping = _fixed_inputs(job, skeleton)
     recipe = job.recipe(inputs)
-    digests = {step: print_.digest for step, print_ in job.series.run.fingerprints.items()}
-    cells = plan_cells(job.store, job.checkpoints, digests, recipe, job.measures)
+    cells = plan_cells(job.store, job.checkpoints, job.series.run.digests, recipe, job.measures)
     missing = [cell for cell in cells if cell.missing]
-    failed = {step: str(error) for step, error in job.series.run.broken.items()}
+    failed = {step: str(error) for step, error in job.broken.items()}
     computed: list[int] = []
-    for cell, weights in _read_ahead(missing):
+    for done, (cell, weights) in enumerate(_read_ahead(missing), start=1):
         started, step = time.perf_counter(), cell.checkpoint.step
         values: Mapping[str, np.ndarray] = {}
         try:
             skeleton.load(cell.checkpoint, weights())
             observation = observe(skeleton, job.tokenizer, inputs, needs_of(cell.missing), job.settings)
             values = {measure.name: np.asarray(measure.compute(observation)) for measure in cell.missing}
-            header = Header(digests[step], recipe, {m.name: m.key for m in cell.missing})
+            header = Header(job.series.run.digests[step], recipe, {m.name: m.key for m in cell.missing})
             job.store.write_cell(step, _cell(cell, values, observation, inputs, skeleton), header)
             computed.append(step)
         except Exception as error:
@@ -134,7 +133,7 @@ def run_job(job: Job, progress: Report | None = None) -> Outcome:
             failed[step] = str(error) if isinstance(error, AttnshiftError) else f"{type(error).__name__}: {error}"
         if progress is not None:
             seconds = time.perf_counter() - started
-            progress(Progress(len(computed) + len(failed), len(missing), step, seconds, values, failed.get(step, "")))
+            progress(Progress(done, len(missing), step, seconds, values, failed.get(step, "")))
     with atomic(job.store.path / FAILURES) as file:
         file.write_text(json.dumps(failed, indent=1), encoding="utf-8")
     kept = tuple(cell.checkpoint.step for cell in cells if not cell.missing)

@@ -47,7 +47,13 @@ def padded(sequences: list[torch.Tensor], side: str) -> tuple[torch.Tensor, torc
 
 
 @settings(max_examples=8, deadline=None)
-@given(length=st.integers(1, 40), batch=st.integers(1, 3), spans=st.integers(1, 4), rows=st.integers(1, 5), seed=st.integers(0, 99))
+@given(
+    length=st.integers(1, 40),
+    batch=st.integers(1, 3),
+    spans=st.integers(1, 4),
+    rows=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
 def test_equals_eager_whatever_the_shapes(model, length, batch, spans, rows, seed):
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(3, 600, (batch, length), generator=generator)

@@ -198,6 +198,18 @@ def test_a_broken_checkpoint_is_a_failed_step_and_the_rest_is_kept(run, tmp_path
     assert json.loads(trace.attrs["failed"]) == {}
 
 
+def test_a_broken_checkpoint_can_be_left_out(run, tmp_path):
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    (copied / "checkpoint-2" / "model.safetensors").write_bytes(b"")
+    seen = []
+    trace = attnshift.trace(
+        attnshift.open_series(copied), **options(run, tmp_path / "t", measures=CHEAP, steps=[4]), progress=seen.append
+    )
+    assert json.loads(trace.attrs["failed"]) == {}
+    assert [(p.done, p.total) for p in seen] == [(1, 1)]
+
+
 def test_nan_weights_are_a_failed_step(run, tmp_path):
     import torch
     from safetensors.torch import load_file, save_file
@@ -249,7 +261,9 @@ def test_each_file_is_plain_netcdf_with_units(whole, run, tmp_path):
 
 def test_traces_side_by_side(run, tmp_path):
     for name, steps in (("a", [0, 2]), ("b", [2, 4])):
-        attnshift.trace(series(run), **options(run, tmp_path / name, steps=steps, measures=["margin", "attention_mass"]))
+        attnshift.trace(
+            series(run), **options(run, tmp_path / name, steps=steps, measures=["margin", "attention_mass"])
+        )
     both = attnshift.open_traces({"a": tmp_path / "a", "b": tmp_path / "b"})
     assert both.margin.dims[0] == "run"
     assert both.run.values.tolist() == ["a", "b"]
