@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.checkpoints.run import Run, find_run
 from attnshift.checkpoints.tokenizer import load_tokenizer, tokenizer_dir
 from attnshift.errors import AttnshiftError
+
+if TYPE_CHECKING:
+    from attnshift.models.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,23 @@ class Step:
 
     def model(self, *, dtype: Any = None, device: str = "cpu") -> Any:
         """A transformers model of its own with these weights, in eval mode, adapters in place."""
+        return self._skeleton(dtype, device).model
+
+    def bridge(self, *, dtype: Any = None, device: str = "cpu") -> Any:
+        """The same as a TransformerLens bridge; adapters are merged into its own copy of the weights."""
+        from attnshift.models.bridge import bridge_of
+
+        return bridge_of(self._skeleton(dtype, device).merged())
+
+    def _skeleton(self, dtype: Any, device: str) -> Skeleton:
         import torch
 
         from attnshift.models.skeleton import Skeleton
 
         skeleton = Skeleton(self.run, dtype, torch.device(device))
         skeleton.load(self.checkpoint)
-        skeleton.model.set_attn_implementation("sdpa" if skeleton.model._supports_sdpa else "eager")
-        return skeleton.model
-
-    def bridge(self, *, dtype: Any = None, device: str = "cpu") -> Any:
-        """The same as a TransformerLens bridge; adapters are merged into its own copy of the weights."""
-        from attnshift.models.bridge import bridge_of
-
-        return bridge_of(self.model(dtype=dtype, device=device))
+        skeleton.model.set_attn_implementation(skeleton.usual_attention)
+        return skeleton
 
 
 @dataclass(frozen=True)

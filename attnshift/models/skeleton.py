@@ -49,6 +49,8 @@ class Skeleton:
     peft: Any = None
     """the PeftModel around it, for adapter runs"""
     adapter_on: bool = False
+    usual_attention: str = ""
+    """what transformers would have this model use"""
 
     def load(self, checkpoint: Checkpoint, weights: Weights | None = None) -> None:
         """Make the model this checkpoint; ``weights`` if they were read ahead."""
@@ -61,6 +63,12 @@ class Skeleton:
                 self._load_adapter(checkpoint, weights)
         elif self.model is None or not self._swap_full(weights or read_weights(checkpoint)):
             self.model = self._build(checkpoint.path)
+
+    def merged(self) -> Any:
+        """The plain model, its adapter merged in for good: only for a skeleton that isn't loaded again."""
+        if self.peft is None:
+            return self.model
+        return self.peft.merge_and_unload() if self.adapter_on else self.peft.unload()
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters whose gradients are measured, by their name in the plain model.
@@ -119,6 +127,7 @@ class Skeleton:
                 f"{path} can't be loaded: {type(error).__name__}: {error}",
                 expected="a causal language model that transformers reads without remote code",
             ) from error
+        self.usual_attention = model.config._attn_implementation
         model.set_attn_implementation(IMPLEMENTATION)
         return model.to(self.device).eval()
 
