@@ -532,7 +532,7 @@ def test_a_truncated_checkpoint_fails_alone_and_can_be_mended(attnshift, run, co
     done = attnshift(*command)
     assert done.code == 1
     assert "step 2 failed" in done.err
-    assert "checkpoint-2" in done.out
+    assert "checkpoint-2" in done.err
     assert written(out) == ["inputs.nc", "step-00000000.nc", "step-00000004.nc"]
     before = mtimes(out)
     shutil.copy(run / "checkpoint-2" / "model.safetensors", copied / "checkpoint-2")
