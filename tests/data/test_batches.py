@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from attnshift.data.batches import NO_TOKEN, length_batches, pad, unpad
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 60), max_size=40), st.integers(0, 200))
 def test_length_batches(lengths, budget):
     batches = length_batches(lengths, budget)

@@ -276,7 +276,7 @@ text = st.text(min_size=1, max_size=30).filter(str.strip)
 
 
 @pytest.mark.parametrize("template", [plain, alpaca], ids=lambda t: t.name)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(context=st.just("") | text, question=text, answer=text, spaces=st.sampled_from(["", " ", "  "]))
 @example(context="Answer: ", question="Answer: ", answer="Answer: ", spaces=" ")
 @example(context="\ue000\ue001", question="\ue002", answer="\ue000", spaces="")

@@ -44,6 +44,14 @@ def whole(run, tmp_path_factory) -> xr.Dataset:
     return attnshift.trace(series(run), **options(run, tmp_path_factory.mktemp("whole")))
 
 
+@pytest.fixture(scope="module")
+def one_step(run, tmp_path_factory) -> Path:
+    """A small trace that nothing may change."""
+    out = tmp_path_factory.mktemp("one")
+    attnshift.trace(series(run), **options(run, out, measures=CHEAP, steps=[2]))
+    return out
+
+
 def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
     assert set(a.variables) == set(b.variables)
     for name in a.variables:
@@ -120,10 +128,9 @@ def test_measures_and_steps_can_be_added_and_equal_one_pass(run, whole, tmp_path
         ({"target_eos": False}, "target_eos: True there, False now"),
     ],
 )
-def test_stale_settings_are_refused_by_name(run, tmp_path, change, named):
-    attnshift.trace(series(run), **options(run, tmp_path, measures=CHEAP, steps=[2]))
+def test_stale_settings_are_refused_by_name(run, one_step, change, named):
     with pytest.raises(attnshift.AttnshiftError, match="made differently") as error:
-        attnshift.trace(series(run), **options(run, tmp_path, measures=CHEAP, **change))
+        attnshift.trace(series(run), **options(run, one_step, measures=CHEAP, **change))
     assert named in error.value.problem
     assert "--out" in error.value.remedy
 
