@@ -162,12 +162,21 @@ def main() -> None:
         if callable(show := getattr(error, "show", None)):  # click's own: a wrong option, say
             show()
             code = int(getattr(error, "exit_code", 2))
+        elif _came_of_interrupt(error):
+            code = _INTERRUPTED
         else:
             _fail(f"error: {type(error).__name__}: {error}\n  this is a bug in attnshift: --debug shows where", debug)
             code = 1
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
         _fail("interrupted; what was computed is kept, and the same command goes on from there", debug=False)
     sys.exit(code)
+
+
+def _came_of_interrupt(error: BaseException | None) -> bool:
+    """Whether an error was raised while a Ctrl-C was on its way out: some library's clean-up stumbled over it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _load_data(conflicts: list[Path] | None, ift: list[Path] | None, fields: list[str] | None) -> tuple[Any, Any]:

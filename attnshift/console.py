@@ -125,6 +125,10 @@ class ProgressLine:
     def __enter__(self) -> ProgressLine:
         self._started = time.perf_counter()
         self._bar: Any = None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(unit="ckpt", file=sys.stderr)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,18 +137,18 @@ class ProgressLine:
 
     def __call__(self, progress: Progress) -> None:
         """Report one checkpoint."""
-        from tqdm import tqdm
-
         left = (time.perf_counter() - self._started) / progress.done * (progress.total - progress.done)
         told = f"failed: {progress.error.splitlines()[0]}" if progress.error else _headline(progress.values)
-        tqdm.write(
+        line = (
             f"ckpt {progress.done}/{progress.total} · step {progress.step} · {told} · "
-            f"{_seconds(progress.seconds)} · {_seconds(left)} left",
-            file=sys.stderr,
+            f"{_seconds(progress.seconds)} · {_seconds(left)} left"
         )
         if self._bar is None:
-            self._bar = tqdm(total=progress.total, unit="ckpt", file=sys.stderr, disable=not sys.stderr.isatty())
-        self._bar.update(progress.done - self._bar.n)
+            print(line, file=sys.stderr, flush=True)  # noqa: T201  (this is the console)
+        else:
+            self._bar.write(line, file=sys.stderr)
+            self._bar.total = progress.total
+            self._bar.update(progress.done - self._bar.n)
 
 
 def _headline(values: Mapping[str, np.ndarray]) -> str:
