@@ -13,10 +13,13 @@ from attnshift.errors import AttnshiftError, CheckpointError
 if TYPE_CHECKING:
     from attnshift.data.formats import load_examples, load_items
     from attnshift.data.items import Example, Item
+    from attnshift.demonstration import demo
     from attnshift.figures.plot import plot
     from attnshift.measures.measure import Measure, Observation
     from attnshift.models.attention import attention_mass
     from attnshift.models.series import Series, open_series
+    from attnshift.report.page import write_report
+    from attnshift.stats.verdict import verdict
     from attnshift.tracing.dataset import open_trace, open_traces
     from attnshift.tracing.trace import trace
 
@@ -27,6 +30,7 @@ _HOMES = {
     "Observation": "measures.measure",
     "Series": "models.series",
     "attention_mass": "models.attention",
+    "demo": "demonstration",
     "load_examples": "data.formats",
     "load_items": "data.formats",
     "open_series": "models.series",
@@ -34,6 +38,8 @@ _HOMES = {
     "open_traces": "tracing.dataset",
     "plot": "figures.plot",
     "trace": "tracing.trace",
+    "verdict": "stats.verdict",
+    "write_report": "report.page",
 }
 
 __all__ = [
@@ -45,6 +51,7 @@ __all__ = [
     "Observation",
     "Series",
     "attention_mass",
+    "demo",
     "load_examples",
     "load_items",
     "open_series",
@@ -52,6 +59,8 @@ __all__ = [
     "open_traces",
     "plot",
     "trace",
+    "verdict",
+    "write_report",
 ]
 
 

@@ -125,6 +125,32 @@ def trace(
 
 
 @app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where run/, trace/ and report.html go.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(min=0, help="World, model and order of the data.")] = 0,
+    arm: Annotated[str, typer.Option(help="Data arm; a wrong name lists them.")] = "full",
+    seeds: Annotated[str | None, typer.Option(help="Several, such as 0-9; each in OUT/seed-N.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the seeds.")] = 1,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Watch a tiny model learn to follow its context and then fall back on its memory; nothing to download."""
+    from attnshift.console import ProgressLine, demo_facts, demo_text
+    from attnshift.demonstration import demo as show
+    from attnshift.demonstration import demo_seeds
+
+    _quiet_libraries(debug)
+    if seeds is not None:
+        shown = demo_seeds(out, _seeds(seeds), arm, workers, say=_note)
+        facts = {str(each): demo_facts(one) for each, one in shown.items()}
+        _print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else f"traces: {out}/seed-*/trace")
+        return
+    with ProgressLine() as line:
+        one = show(out, seed, arm, say=_note, progress=line)
+    _print(json.dumps(demo_facts(one), indent=1, ensure_ascii=False) if as_json else demo_text(demo_facts(one)))
+
+
+@app.command()
 def plot(
     trace: Annotated[Path | None, typer.Argument(help="Directory of a trace.")] = None,
     figure: Annotated[str | None, typer.Argument(help="Name of a figure; see --list.")] = None,
@@ -209,6 +235,19 @@ def _steps(text: str | None, every: int | None, known: tuple[int, ...]) -> list[
         among = [s for s in known if chosen is None or s in chosen]
         chosen = [s for i, s in enumerate(among) if i % every == 0 or i == len(among) - 1]
     return chosen
+
+
+def _seeds(text: str) -> list[int]:
+    """Seeds as ``--seeds`` names them: 3, or 0-9, or a list of both."""
+    chosen: list[int] = []
+    for piece in filter(None, (p.strip() for p in text.split(","))):
+        first, dash, last = piece.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise AttnshiftError(f"--seeds {text!r} is not a list of seeds", expected="such as 0-9 or 0,3,5")
+        chosen += range(int(first), int(last or first) + 1)
+    if not chosen:
+        raise AttnshiftError(f"--seeds {text!r} names no seed", expected="such as 0-9 or 0,3,5")
+    return sorted(set(chosen))
 
 
 def _quiet_libraries(debug: bool) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from attnshift.tracing.store import Store, read_netcdf
+from attnshift.tracing.netcdf import read_netcdf
+from attnshift.tracing.store import Store
 
 pytestmark = pytest.mark.slow
 

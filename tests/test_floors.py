@@ -19,11 +19,14 @@ FLOORS = {
     "models": 2,
     "measures": 3,
     "tracing": 4,
+    "organism": 5,
     "stats": 5,
     "figures": 6,
-    "console": 7,
-    "cli": 8,
-    "__init__": 8,
+    "report": 7,
+    "demonstration": 8,
+    "console": 9,
+    "cli": 10,
+    "__init__": 10,
 }
 
 DRAWING = {"plotly", "kaleido"}
@@ -36,8 +39,10 @@ MUST_NOT_IMPORT = {
     "models": {"xarray", "h5py", "h5netcdf"} | DRAWING,
     "measures": {"torch", "transformers", "xarray", "h5py", "pathlib", "os", "json"} | DRAWING,
     "tracing": DRAWING,
+    "organism": {"xarray", "h5py", "h5netcdf"} | DRAWING,
     "stats": {"torch", "transformers", "peft"} | DRAWING,
     "figures": {"torch", "transformers", "peft", "transformer_lens"},
+    "report": {"torch", "transformers", "peft", "transformer_lens", "kaleido"},
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

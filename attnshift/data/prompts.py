@@ -135,11 +135,21 @@ class Encoder:
         """What the tokenizer puts before every text (BOS, say). What it puts behind is the target's affair."""
         if not self.template.adds_special_tokens:
             return []
-        with_special, without = (self.tokenizer("a", add_special_tokens=s)["input_ids"] for s in (True, False))
+        word = self._some_word()
+        with_special, without = (self.tokenizer(word, add_special_tokens=s)["input_ids"] for s in (True, False))
         for start in range(len(with_special) - len(without) + 1):
             if with_special[start : start + len(without)] == without:
                 return list(with_special[:start])
         raise AttnshiftError("the tokenizer's special tokens change how text is tokenised", expected="a BOS at most")
+
+    def _some_word(self) -> str:
+        """A text that the tokenizer knows, for sure."""
+        try:
+            self.tokenizer("a")
+            return "a"
+        except Exception:  # whole words alone, and none of them unknown
+            special = set(self.tokenizer.all_special_ids)
+            return str(self.tokenizer.decode([min(set(self.tokenizer.get_vocab().values()) - special)]))
 
     def _check_context(self, rendered: Rendered, ids: np.ndarray, offsets: list[Span], roles: np.ndarray) -> None:
         """The tokens that touch the context must decode to it and, at the edges, to a bit of template."""

@@ -14,10 +14,12 @@ from attnshift.errors import AttnshiftError
 from attnshift.figures.export import write_figure
 from attnshift.figures.gradients import gradients
 from attnshift.figures.inversion import inversion
+from attnshift.figures.losses import losses
 from attnshift.figures.margin import margin
 
 FIGURES: Final[dict[str, Callable[..., go.Figure]]] = {
     "inversion": inversion,
+    "losses": losses,
     "gradients": gradients,
     "margin": margin,
 }

@@ -15,7 +15,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from attnshift.errors import AttnshiftError
-from attnshift.tracing.store import INPUTS, Store, open_netcdf, read_netcdf, write_netcdf
+from attnshift.tracing.netcdf import open_hdf5, read_netcdf, write_netcdf
+from attnshift.tracing.store import INPUTS, Store
 
 SUMMARY = "summary.nc"
 FAILURES = "failures.json"
@@ -99,17 +100,12 @@ def _summarise(store: Store, steps: Sequence[int]) -> xr.Dataset:
     parts: list[xr.Dataset] = []
     large: dict[str, dict[str, Any]] = {}
     for step in steps:
-        with open_netcdf(store.file(step)) as cell:
-            for name, variable in cell.data_vars.items():
-                if _is_large(variable.dims):
-                    about: dict[str, Any] = {
-                        "dims": variable.dims,
-                        "shape": variable.shape,
-                        "dtype": str(variable.dtype),
-                    }
-                    large.setdefault(str(name), about | {"attrs": variable.attrs})
-            part = cell.drop_vars([name for name in large if name in cell]).load()
-        part = part.expand_dims(step=[step])
+        cell = read_netcdf(store.file(step))
+        for name, variable in cell.data_vars.items():
+            if _is_large(variable.dims):
+                about = {"dims": variable.dims, "shape": variable.shape, "dtype": str(variable.dtype)}
+                large.setdefault(str(name), about | {"attrs": variable.attrs})
+        part = cell.drop_vars([name for name in large if name in cell]).expand_dims(step=[step])
         origin = {name: ("step", [part.attrs[name]]) for name in ("epoch", "checkpoint", "checkpoint_digest", "dtype")}
         parts.append(part.assign_coords(origin))
     summary = xr.concat(parts, "step", join="outer", combine_attrs="drop_conflicts", data_vars="all", coords="minimal")
@@ -145,9 +141,9 @@ class _StepStack(BackendArray):
         return np.stack([self._read_one(int(step), rest) for step in chosen])
 
     def _read_one(self, step: int, rest: tuple[Any, ...]) -> np.ndarray:
-        with open_netcdf(self.files[step]) as cell:
-            lacks = self.name not in cell
-            whole = np.full(self.shape[1:], np.nan, self.dtype) if lacks else cell[self.name].values
+        with open_hdf5(self.files[step]) as file:
+            lacks = self.name not in file
+            whole = np.full(self.shape[1:], np.nan, self.dtype) if lacks else file[self.name][()]
         for axis in reversed(range(len(rest))):  # one axis at a time: an outer index
             whole = whole[(slice(None),) * axis + (rest[axis],)]
         return whole

@@ -11,7 +11,8 @@ from pathlib import Path
 import xarray as xr
 
 from attnshift.errors import AttnshiftError
-from attnshift.tracing.atomic import atomic, sweep
+from attnshift.tracing.atomic import sweep
+from attnshift.tracing.netcdf import read_attributes, read_netcdf, unreadable, write_netcdf
 
 INPUTS = "inputs.nc"
 _CELL = re.compile(r"step-(\d{8,})\.nc")
@@ -73,13 +74,11 @@ class Store:
         path = self.file(step)
         if not path.is_file():
             return None
-        with open_netcdf(path) as cell:
-            try:
-                return Header(
-                    cell.attrs["checkpoint_digest"], json.loads(cell.attrs["recipe"]), json.loads(cell.attrs["keys"])
-                )
-            except (KeyError, ValueError) as error:
-                raise _unreadable(path, f"it has no {error}") from error
+        said = read_attributes(path)
+        try:
+            return Header(said["checkpoint_digest"], json.loads(said["recipe"]), json.loads(said["keys"]))
+        except (KeyError, ValueError) as error:
+            raise unreadable(path, f"it has no {error}") from error
 
     def write_cell(self, step: int, values: xr.Dataset, header: Header) -> None:
         """Write a step's file, with what an existing one of the same making already holds."""
@@ -95,36 +94,3 @@ class Store:
             "keys": json.dumps(keys),
         }
         write_netcdf(values, self.file(step))
-
-
-def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
-    """Write atomically, numbers compressed."""
-    encoding = {
-        name: {"zlib": True, "complevel": 1, "shuffle": True, "_FillValue": None}
-        for name, variable in dataset.variables.items()
-        if variable.ndim and variable.dtype.kind in "fiub"
-    }
-    with atomic(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
-
-
-def open_netcdf(path: Path) -> xr.Dataset:
-    """Open lazily; raises AttnshiftError where the file is no netCDF file."""
-    try:
-        return xr.open_dataset(path, engine="h5netcdf", mask_and_scale=False, decode_times=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise _unreadable(path, str(error)) from error
-
-
-def read_netcdf(path: Path) -> xr.Dataset:
-    """Read whole and close."""
-    with open_netcdf(path) as dataset:
-        return dataset.load()
-
-
-def _unreadable(path: Path, reason: str) -> AttnshiftError:
-    return AttnshiftError(
-        f"{path} can't be read: {reason}",
-        expected="a netCDF file as `attnshift trace` writes it",
-        remedy="delete it and trace again: only this part is computed anew",
-    )

@@ -236,8 +236,8 @@ def test_item_level_attention_stays_on_disk_until_used(whole, monkeypatch):
     opened = []
     from attnshift.tracing import dataset
 
-    real = dataset.open_netcdf
-    monkeypatch.setattr(dataset, "open_netcdf", lambda file: opened.append(file.name) or real(file))
+    real = dataset.open_hdf5
+    monkeypatch.setattr(dataset, "open_hdf5", lambda file: opened.append(file.name) or real(file))
     one = whole.attention_mass.isel(step=1, layer=0).values
     assert opened == ["step-00000002.nc"]
     assert one.shape == (10, 4, 8)

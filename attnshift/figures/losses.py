@@ -1,0 +1,54 @@
+"""What each group of examples still has to learn, and whose loss training sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from jaxtyping import Float
+
+from attnshift.errors import AttnshiftError
+from attnshift.figures.series import Series, draw, panels, step_axis
+from attnshift.figures.values import need
+from attnshift.stats.intervals import Interval
+
+
+def losses(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
+    """Mean loss of each group of training examples over steps, and each group's part of the whole loss below.
+
+    First row: nats per answer token, on a logarithmic axis. Second row: share of the group times its mean loss, in
+    percent of the sum over groups.
+
+    Raises AttnshiftError where the trace lacks ``loss`` or has no training examples in any group.
+    """
+    need(trace, "loss")
+    axis = step_axis(trace, log_steps)
+    means = _means(trace)
+    whole = sum(float(trace["group_share"].sel(group=group)) * mean for group, mean in means.items())
+    titles = ["loss<br>(nats per answer token)", "part of the loss<br>(% of all groups)"]
+    subtitle = "mean over the training examples of each group; parts are weighted by the groups' shares"
+    figure = panels(axis, titles, "Loss of each group of examples", subtitle)
+    draw(figure, axis, [_curve(group, mean, "nats") for group, mean in means.items()])
+    figure.update_yaxes(type="log", exponentformat="power", dtick=1, row=1)
+    parts = {g: 100 * float(trace["group_share"].sel(group=g)) * mean / whole for g, mean in means.items()}
+    draw(figure, axis, [_curve(group, part, "%") for group, part in parts.items()], row=2)
+    figure.update_yaxes(range=[0, 103], row=2)
+    return figure
+
+
+def _means(trace: xr.Dataset) -> dict[str, Float[np.ndarray, "step"]]:
+    """Mean loss of the training examples by group."""
+    values = trace["loss"].transpose("step", "example").values.astype(np.float64)
+    train = (trace["split"] == "train").values
+    found = {}
+    for group in trace["group"].values.tolist():
+        members = train & (trace["group_of_example"] == group).values
+        if members.any():
+            found[str(group)] = values[:, members].mean(-1)
+    if not found:
+        raise AttnshiftError("the trace has no training examples", expected="examples with a group and split train")
+    return found
+
+
+def _curve(group: str, values: Float[np.ndarray, "step"], unit: str) -> Series:
+    return Series(group, group, Interval(values, np.nan, np.nan), unit)

@@ -1,0 +1,183 @@
+"""What a trace says in a few sentences: start, peak and end of context reliance, and what goes with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from attnshift.data.roles import CONTEXT_ROLES
+from attnshift.errors import AttnshiftError
+
+CLEAR_FALL = 10.0
+"""percentage points from which a fall is called one; a plain threshold, no test"""
+
+
+@dataclass(frozen=True)
+class Phases:
+    """One quantity at the first step, at the step of highest counterfactual accuracy and at the last step."""
+
+    start: float
+    peak: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What happened to context reliance; what the trace lacks is None."""
+
+    steps: tuple[int, int, int]
+    """first step, step of highest counterfactual accuracy (the earliest of equals), last step"""
+    counterfactual: Phases
+    """percent of the items whose greedy answer contains the context's answer"""
+    parametric: Phases
+    """percent of the items whose greedy answer contains the memorised one"""
+    context_mass: Phases | None
+    """attention mass (probability) on the context's tokens, mean over items, layers and heads"""
+    highest_mass: tuple[int, float] | None
+    """the step of the highest context mass, and that mass"""
+    heldout: Phases | None
+    """percent of the held-out examples whose greedy answer is exactly the target"""
+    loss_share: Phases | None
+    """the critical examples' percent of the training loss: share times mean loss, over both groups"""
+    gradient_ratio: Phases | None
+    """gradient norm of the critical group over that of the non-critical one"""
+
+    @property
+    def rise(self) -> float:
+        """Points that counterfactual accuracy gains from the start to the peak."""
+        return self.counterfactual.peak - self.counterfactual.start
+
+    @property
+    def fall(self) -> float:
+        """Points that counterfactual accuracy loses from the peak to the end. A maximum is biased upwards."""
+        return self.counterfactual.peak - self.counterfactual.end
+
+    @property
+    def to_memory(self) -> float:
+        """Percent of the fall that the memorised answer gains; NaN without a fall."""
+        gained = self.parametric.end - self.parametric.peak
+        return 100 * gained / self.fall if self.fall > 0 else float("nan")
+
+    def sentences(self) -> list[str]:
+        """Say it in words, the main thing first."""
+        said = [self._main_sentence()]
+        if self.fall >= CLEAR_FALL:
+            said.append(
+                f"{self.to_memory:.0f} % of that fall goes to the memorised answer, which is given for "
+                f"{self.parametric.peak:.0f} % of the items at the peak and {self.parametric.end:.0f} % at the end."
+            )
+        if self.context_mass is not None and self.highest_mass is not None:
+            step, mass = self.highest_mass
+            said.append(
+                f"Attention mass on the context goes from {self.context_mass.start:.2f} to {mass:.2f} at step "
+                f"{step:,} and ends at {self.context_mass.end:.2f}."
+            )
+        if self.heldout is not None:
+            said.append(
+                f"Meanwhile {self.heldout.peak:.1f} % of the held-out examples are answered right at the peak and "
+                f"{self.heldout.end:.1f} % at the end."
+            )
+        if self.loss_share is not None:
+            said.append(
+                f"Critical examples carry {self.loss_share.start:.0f} % of the training loss at the start, "
+                f"{self.loss_share.peak:.0f} % at the peak, {self.loss_share.end:.0f} % at the end."
+            )
+        if self.gradient_ratio is not None:
+            ratio = self.gradient_ratio
+            said.append(
+                f"Their gradient norm is {ratio.start:.2g}, {ratio.peak:.2g} and {ratio.end:.2g} times that of the "
+                "non-critical ones: a ratio of norms alone doesn't show which group drives training."
+            )
+        return said
+
+    def _main_sentence(self) -> str:
+        start, peak, end = self.steps
+        values = self.counterfactual
+        risen = f"rises from {values.start:.0f} to {values.peak:.0f} % at step {peak:,}"
+        if self.rise < CLEAR_FALL:
+            risen = f"goes from {values.start:.0f} % at step {start:,} to {values.peak:.0f} % at step {peak:,}"
+        fallen = f"then falls by {self.fall:.0f} points, to {values.end:.0f} % at step {end:,}"
+        if self.fall < CLEAR_FALL:
+            fallen = f"and does not fall clearly after that: {values.end:.0f} % at step {end:,}"
+        comma = "," if self.fall >= CLEAR_FALL else ""
+        return f"Counterfactual accuracy {risen}{comma} {fallen}."
+
+
+def verdict(trace: xr.Dataset) -> Verdict:
+    """Read the verdict off a trace.
+
+    Raises AttnshiftError where the trace lacks the accuracies or has several runs.
+    """
+    missing = {"counterfactual_accuracy", "parametric_accuracy"} - set(trace.data_vars)
+    if missing or "run" in trace.dims:
+        raise AttnshiftError(
+            f"no verdict from a trace with {'several runs' if not missing else 'no ' + ', '.join(sorted(missing))}",
+            expected="the trace of one run, with counterfactual_accuracy and parametric_accuracy",
+        )
+    counterfactual, parametric = (
+        100 * trace[f"{kind}_accuracy"].transpose("step", "item").mean("item").values.astype(np.float64)
+        for kind in ("counterfactual", "parametric")
+    )
+    measured = np.flatnonzero(np.isfinite(counterfactual))
+    if not len(measured):
+        raise AttnshiftError("no step of the trace has an accuracy", expected="at least one measured checkpoint")
+    places = int(measured[0]), int(measured[np.argmax(counterfactual[measured])]), int(measured[-1])
+    mass = _context_mass(trace)
+    highest = None if mass is None or np.isnan(mass).all() else int(np.nanargmax(mass))
+    steps = trace["step"].values
+
+    def phases(values: Float[np.ndarray, "step"] | None) -> Phases | None:
+        return None if values is None else Phases(*(float(values[place]) for place in places))
+
+    return Verdict(
+        steps=(int(steps[places[0]]), int(steps[places[1]]), int(steps[places[2]])),
+        counterfactual=Phases(*(float(counterfactual[place]) for place in places)),
+        parametric=Phases(*(float(parametric[place]) for place in places)),
+        context_mass=phases(mass),
+        highest_mass=None if mass is None or highest is None else (int(steps[highest]), float(mass[highest])),
+        heldout=phases(_heldout_accuracy(trace)),
+        loss_share=phases(_loss_share(trace)),
+        gradient_ratio=phases(_gradient_ratio(trace)),
+    )
+
+
+def _context_mass(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
+    """Mean context mass of each step, read one step at a time: item-level attention may not fit into memory."""
+    if "attention_mass" not in trace:
+        return None
+    mass = trace["attention_mass"].sel(role=list(CONTEXT_ROLES))
+    return np.array(
+        [
+            float(mass.isel(step=i).astype(np.float64).sum("role", skipna=False).mean(skipna=False))
+            for i in range(trace.sizes["step"])
+        ]
+    )
+
+
+def _heldout_accuracy(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
+    if "exact_match" not in trace or not (heldout := (trace["split"] == "heldout").values).any():
+        return None
+    return 100 * trace["exact_match"].transpose("step", "example").values[:, heldout].mean(-1, dtype=np.float64)
+
+
+def _loss_share(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
+    """The critical examples' part of the loss of the training examples that have a context, in percent."""
+    if "loss" not in trace or not {"critical", "non_critical"} <= set(trace["group"].values.tolist()):
+        return None
+    train = (trace["split"] == "train").values
+    weighted = {}
+    for group in ("critical", "non_critical"):
+        members = train & (trace["group_of_example"] == group).values
+        mean = trace["loss"].transpose("step", "example").values[:, members].mean(-1, dtype=np.float64)
+        weighted[group] = float(trace["group_share"].sel(group=group)) * mean
+    return 100 * weighted["critical"] / (weighted["critical"] + weighted["non_critical"])
+
+
+def _gradient_ratio(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
+    if "gradient_norm" not in trace or not {"critical", "non_critical"} <= set(trace["group"].values.tolist()):
+        return None
+    norms = trace["gradient_norm"].astype(np.float64)
+    return np.asarray((norms.sel(group="critical") / norms.sel(group="non_critical")).values)
