@@ -10,7 +10,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 .PHONY: demo test test-slow check lint types clean
 
 demo: $(VENV)/ready
-	$(BIN)/python -m analyses.first_light --out demo
+	$(BIN)/attnshift demo --out demo
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"

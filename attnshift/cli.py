@@ -141,7 +141,7 @@ def demo(
 
     _quiet_libraries(debug)
     if seeds is not None:
-        shown = demo_seeds(out, _seeds(seeds), arm, workers, say=_note)
+        shown = demo_seeds(out, read_seeds(seeds), arm, workers, say=_note)
         facts = {str(each): demo_facts(one) for each, one in shown.items()}
         _print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else f"traces: {out}/seed-*/trace")
         return
@@ -237,7 +237,7 @@ def _steps(text: str | None, every: int | None, known: tuple[int, ...]) -> list[
     return chosen
 
 
-def _seeds(text: str) -> list[int]:
+def read_seeds(text: str) -> list[int]:
     """Seeds as ``--seeds`` names them: 3, or 0-9, or a list of both."""
     chosen: list[int] = []
     for piece in filter(None, (p.strip() for p in text.split(","))):

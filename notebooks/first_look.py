@@ -31,7 +31,13 @@ trace = attnshift.trace(series, out=demo / "trace")
 trace
 
 # %%
-attnshift.plot(trace, "margin", log_steps=True)
+attnshift.plot(trace, "inversion", log_steps=True)
+
+# %% [markdown]
+# What happened, in words.
+
+# %%
+print("\n".join(attnshift.verdict(trace).sentences()))
 
 # %% [markdown]
 # One checkpoint as a plain transformers model, and the attention of its last token on the first half of a prompt.
@@ -40,7 +46,8 @@ attnshift.plot(trace, "margin", log_steps=True)
 import torch
 
 model = series[series.steps[-1]].model()
-ids = torch.tensor([series.tokenizer("Question: What is the capital of Kenya?\nAnswer:")["input_ids"]])
+prompt = f"{trace.item_context.values[0]} {trace.item_question.values[0]}"
+ids = torch.tensor([series.tokenizer(prompt)["input_ids"]])
 first_half = (torch.arange(ids.shape[1]) < ids.shape[1] // 2)[None, None]
 mass = attnshift.attention_mass(model, ids, first_half)
 mass[0, :, :, 0, 0]

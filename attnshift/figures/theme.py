@@ -6,6 +6,11 @@ from typing import Final
 
 import plotly.graph_objects as go
 
+_MUTED = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#882255", "#44AA99", "#999933", "#AA4499")
+
+RUNS: Final = tuple(f"run {number}" for number in range(len(_MUTED)))
+"""Meanings for runs and arms beside each other: which is which the legend says."""
+
 COLOURS: Final = {
     "context": "#0072B2",
     "parametric": "#D55E00",
@@ -15,8 +20,10 @@ COLOURS: Final = {
     "no_context": "#56B4E9",
     "neutral": "#333333",
     "faint": "#8C8C8C",
+    **dict(zip(RUNS, _MUTED, strict=True)),
 }
-"""Colour by meaning, the same in every figure: Okabe & Ito's palette, told apart with any colour vision."""
+"""Colour by meaning, the same in every figure: Okabe & Ito's palette, and Tol's muted one for runs; told apart with any
+colour vision."""
 
 SYMBOLS: Final = {"parametric": "square", "non_critical": "square", "question": "diamond", "no_context": "diamond"}
 """Marker by meaning, circle for all others, so that a figure survives a black-and-white printer."""

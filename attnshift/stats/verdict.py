@@ -12,7 +12,7 @@ from attnshift.data.roles import CONTEXT_ROLES
 from attnshift.errors import AttnshiftError
 
 CLEAR_FALL = 10.0
-"""percentage points from which a fall is called one; a plain threshold, no test"""
+"""percentage points from which a rise or a fall is called one; a plain threshold, no test"""
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,16 @@ class Verdict:
     def _main_sentence(self) -> str:
         start, peak, end = self.steps
         values = self.counterfactual
-        risen = f"rises from {values.start:.0f} to {values.peak:.0f} % at step {peak:,}"
-        if self.rise < CLEAR_FALL:
-            risen = f"goes from {values.start:.0f} % at step {start:,} to {values.peak:.0f} % at step {peak:,}"
-        fallen = f"then falls by {self.fall:.0f} points, to {values.end:.0f} % at step {end:,}"
-        if self.fall < CLEAR_FALL:
+        if peak == start:
+            risen = f"is highest at step {start:,}, at {values.start:.0f} %"
+        else:
+            verb = "rises" if self.rise >= CLEAR_FALL else "goes"
+            risen = f"{verb} from {values.start:.0f} to {values.peak:.0f} % at step {peak:,}"
+        if self.fall >= CLEAR_FALL:
+            fallen = f"then falls by {self.fall:.0f} points, to {values.end:.0f} % at step {end:,}"
+        else:
             fallen = f"and does not fall clearly after that: {values.end:.0f} % at step {end:,}"
-        comma = "," if self.fall >= CLEAR_FALL else ""
-        return f"Counterfactual accuracy {risen}{comma} {fallen}."
+        return f"Counterfactual accuracy {risen}, {fallen}."
 
 
 def verdict(trace: xr.Dataset) -> Verdict:

@@ -11,6 +11,7 @@ from made_traces import made_trace
 
 from attnshift.data.roles import CONTEXT_ROLES, KEY_ROLES
 from attnshift.errors import AttnshiftError
+from attnshift.figures.arms import arms
 from attnshift.figures.plot import FIGURES, list_figures, plot
 from attnshift.figures.theme import COLOURS
 from attnshift.figures.ticks import decade_ticks, step_ticks
@@ -145,11 +146,44 @@ def test_the_zero_line_of_the_margin_is_labelled_and_in_sight(trace, shift):
     assert high > max(0, *lines(figure)["75 % quantile"]["y"])
 
 
+def test_losses_draws_means_and_weighted_parts(trace):
+    figure = drawn(trace, "losses")
+    train = trace["split"] == "train"
+    means = {g: trace["loss"].values[:, train & (trace.group_of_example == g)].mean(-1) for g in trace.group.values}
+    whole = 0.4 * means["critical"] + 0.5 * means["non_critical"] + 0.1 * means["no_context"]
+    upper, lower = ([c for c in figure["data"] if c["yaxis"] == axis] for axis in ("y", "y2"))
+    assert [c["name"] for c in upper] == [c["name"] for c in lower] == list(means)
+    for curve in upper:
+        np.testing.assert_allclose(curve["y"], means[curve["name"]])
+    share = dict(zip(means, (0.4, 0.5, 0.1), strict=True))
+    for curve in lower:
+        np.testing.assert_allclose(curve["y"], 100 * share[curve["name"]] * means[curve["name"]] / whole)
+    with pytest.raises(AttnshiftError, match="no training examples"):
+        plot(trace.assign_coords(split=("example", ["heldout"] * trace.sizes["example"])), "losses")
+
+
+def test_arms_are_means_over_seeds_and_items(trace):
+    other = made_trace(steps=(0, 50, 800), seed=1)
+    seeds = xr.concat([trace, made_trace(seed=2)], xr.IndexVariable("run", ["0", "1"]), data_vars="all")
+    figure = json.loads(arms({"full": seeds, "critical": other}, log_steps=True).to_json())
+    for axis, kind in (("y", "counterfactual"), ("y2", "parametric")):
+        curves = {c["name"]: c for c in figure["data"] if c["yaxis"] == axis}
+        np.testing.assert_allclose(curves["full"]["y"], 100 * seeds[f"{kind}_accuracy"].mean(("run", "item")))
+        np.testing.assert_allclose(curves["critical"]["y"], 100 * other[f"{kind}_accuracy"].mean("item"))
+        assert [step for step, *_ in curves["critical"]["customdata"]] == [0, 50, 800]
+        assert curves["full"]["line"]["color"] != curves["critical"]["line"]["color"]
+    with pytest.raises(AttnshiftError, match="0 arms"):
+        arms({})
+    with pytest.raises(AttnshiftError, match="'b' has no parametric_accuracy"):
+        arms({"a": trace, "b": trace.drop_vars("parametric_accuracy")})
+
+
 # Looks
 
 
 UNITS = {
     "inversion": ["accuracy (% of items)", "attention mass (probability)"],
+    "losses": ["loss<br>(nats per answer token)", "part of the loss<br>(% of all groups)"],
     "gradients": ["gradient norm<br>(nats per unit of parameter)", "critical / non_critical<br>(ratio of norms)"],
     "margin": ["margin (nats)"],
 }
@@ -243,7 +277,7 @@ def test_one_step_is_a_marker_with_a_bar(name, log_steps):
 def test_steps_that_were_not_measured_are_passed_over(trace, name):
     kept = [0, 50, 800]
     holed = trace.copy()
-    for variable in trace.data_vars:
+    for variable in [name for name, values in trace.data_vars.items() if "step" in values.dims]:
         holed[variable] = trace[variable].where(trace["step"].isin(kept))
     whole, figure = lines(drawn(trace, name)), drawn(holed, name)
     for curve, line in lines(figure).items():
@@ -303,7 +337,7 @@ def test_one_run_with_its_steps_is_asked_for(trace, name):
 def test_unknown_names_list_the_known():
     with pytest.raises(AttnshiftError, match="'inverison'") as caught:
         plot(made_trace(), "inverison")
-    assert "inversion, gradients, margin" in caught.value.expected
+    assert "inversion, losses, gradients, margin" in caught.value.expected
     with pytest.raises(AttnshiftError, match="no option 'smooth'") as caught:
         plot(made_trace(), "margin", smooth=3)
     assert "log_steps" in caught.value.expected

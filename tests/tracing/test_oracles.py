@@ -7,12 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
+from tiny_organism import TINY
 from torch.nn.functional import log_softmax
 from transformers import AutoModelForCausalLM
 
 import attnshift
+from attnshift.organism.build import build_run
 
-FAST = [("gemma2", False), ("neox", True)]  # softcap and sliding window; fused matrices under an adapter
+# Softcap and sliding window; fused matrices under an adapter; one token per word and no EOS.
+FAST = [("gemma2", False), ("neox", True), ("organism", False)]
 SLOW = [("llama", False), ("neox", False), ("llama", True), ("gemma2", True)]
 RUNS = [*FAST, *(pytest.param(run, marks=pytest.mark.slow) for run in SLOW)]
 
@@ -20,6 +23,10 @@ RUNS = [*FAST, *(pytest.param(run, marks=pytest.mark.slow) for run in SLOW)]
 @pytest.fixture(scope="module", params=RUNS, ids=lambda p: p[0] + ("-lora" if p[1] else ""))
 def traced(request, made, tmp_path_factory):
     family, lora = request.param
+    if family == "organism":
+        run = build_run(tmp_path_factory.mktemp(family) / "run", TINY, seed=1)
+        options = {"limit": 30, "seed": 1, "max_new_tokens": 6, "steps": [0, 20]}
+        return attnshift.trace(attnshift.open_series(run), **options), run, lora
     run = made(family, lora=lora)
     series = attnshift.open_series(run, base=None if lora else str(run.parent / "base"))
     trace = attnshift.trace(
@@ -34,14 +41,15 @@ def traced(request, made, tmp_path_factory):
 
 def plain_model(run, lora: bool, step: int):
     """As anybody would load it."""
+    base = run / "base" if (run / "base").is_dir() else run.parent / "base"
     if lora:
-        model = AutoModelForCausalLM.from_pretrained(run.parent / "base", attn_implementation="eager")
+        model = AutoModelForCausalLM.from_pretrained(base, attn_implementation="eager")
         if step:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, run / f"checkpoint-{step}").merge_and_unload()
     else:
-        folder = run / f"checkpoint-{step}" if step else run.parent / "base"
+        folder = run / f"checkpoint-{step}" if step else base
         model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager")
     return model.requires_grad_(True).eval()
 

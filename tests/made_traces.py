@@ -18,6 +18,9 @@ def made_trace(steps=(0, 10, 50, 100, 200, 400, 800, 1400), items=20, clusters=N
     weights = rng.gamma(4, 1, (len(steps), items, 2, 2, len(ROLES)))
     weights[..., 2] *= (1 + 5 * lean)[:, None, None, None]
     weights[..., ROLES.index("sink")] = 0
+    group = np.repeat(["critical", "non_critical", "no_context"], (6, 9, 3))
+    easy = np.select([group == "critical", group == "non_critical"], [5.0, 2.0], 1.0)
+    loss = np.exp(-easy * time[:, None]) * easy * rng.uniform(0.5, 1.5, len(group))
     norms = np.stack([0.9 * np.exp(-3 * time) + 0.03, 0.25 * np.exp(-1.2 * time) + 0.02, 0.5 - 0.2 * time], -1)
     return xr.Dataset(
         {
@@ -29,6 +32,9 @@ def made_trace(steps=(0, 10, 50, 100, 200, 400, 800, 1400), items=20, clusters=N
             ),
             "margin": (("step", "item"), margin),
             "gradient_norm": (("step", "group"), norms),
+            "loss": (("step", "example"), loss),
+            "exact_match": (("step", "example"), (loss < 1).astype(float)),
+            "group_share": (("group",), np.array([0.4, 0.5, 0.1])),
         },
         {
             "step": list(steps),
@@ -36,5 +42,7 @@ def made_trace(steps=(0, 10, 50, 100, 200, 400, 800, 1400), items=20, clusters=N
             "item_cluster": ("item", [f"q{i % (clusters or items)}" for i in range(items)]),
             "role": list(ROLES),
             "group": ["critical", "non_critical", "no_context"],
+            "group_of_example": ("example", group),
+            "split": ("example", np.where(np.arange(len(group)) % 3, "train", "heldout")),
         },
     )

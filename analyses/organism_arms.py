@@ -1,0 +1,92 @@
+"""The organism's data arms against each other: what brings the fall, and what prevents it.
+
+`python -m analyses.organism_arms --seeds 0-2 --out organism/` builds every arm on the same worlds (the arms that
+start from the full arm's pretrained model take it over), traces accuracies and attention, prints a table and writes
+`arms.html`: mean counterfactual and parametric accuracy over steps, one curve per arm.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+import attnshift
+from attnshift.cli import read_seeds
+from attnshift.figures.arms import arms
+from attnshift.figures.export import write_figure
+from attnshift.organism.build import build_run
+from attnshift.organism.recipe import ARMS
+from attnshift.organism.words import VERBS
+from attnshift.stats.verdict import verdict
+
+MEASURES = ("counterfactual_accuracy", "parametric_accuracy", "attention_mass", "exact_match")
+
+
+def traced(out: Path, arm: str, seed: int) -> xr.Dataset:
+    """The trace of one arm and seed, made where it isn't there."""
+    recipe, full = ARMS[arm], out / f"seed-{seed}"
+    home = full if arm == "full" else full / arm
+    base = full / "run" if arm != "full" and recipe.base == ARMS["full"].base else None
+    run = build_run(home / "run", recipe, seed, base, say=lambda line: print(f"{arm}, seed {seed}: {line}", flush=True))
+    return attnshift.trace(attnshift.open_series(run), out=home / "trace", measures=MEASURES)
+
+
+def rows(arm: str, traces: dict[int, xr.Dataset]) -> list[str]:
+    """An arm as lines of a Markdown table: each seed, and the augmented arm by relation."""
+    lines = []
+    for seed, trace in traces.items():
+        found = verdict(trace)
+        cf, par = found.counterfactual, found.parametric
+        held = f"{found.heldout.peak:.1f} → {found.heldout.end:.1f}" if found.heldout else ""
+        mass = f"{found.highest_mass[1]:.2f} → {found.context_mass.end:.2f}" if found.context_mass else ""  # type: ignore[index]
+        lines.append(
+            f"| {arm} | {seed} | {cf.peak:.0f} ({found.steps[1]}) → {cf.end:.0f} | {found.fall:.0f} "
+            f"| {par.peak:.0f} → {par.end:.0f} | {mass} | {held} |"
+        )
+    return lines
+
+
+def by_relation(trace: xr.Dataset) -> str:
+    """Counterfactual accuracy by the relation asked, at the last step."""
+    last = trace["counterfactual_accuracy"].isel(step=-1)
+    shares = {verb: float(last.values[(trace["item_stratum"] == verb).values].mean()) for verb in VERBS}
+    return ", ".join(f"{verb} {100 * share:.0f} %" for verb, share in shares.items())
+
+
+def main() -> None:
+    """Build, trace, print, draw."""
+    from transformers.utils import logging
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("organism"))
+    parser.add_argument("--seeds", default="0-2")
+    parser.add_argument("--arms", default=",".join(ARMS))
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    seeds = read_seeds(options.seeds)
+    everything: dict[str, dict[int, xr.Dataset]] = {}
+    for arm in options.arms.split(","):
+        everything[arm] = {seed: traced(options.out, arm, seed) for seed in seeds}
+        print("\n".join(rows(arm, everything[arm])), flush=True)
+    for arm in {"full", "augmented"} & set(everything):
+        for seed, trace in everything[arm].items():
+            print(f"{arm}, seed {seed}, counterfactual accuracy at the end by relation: {by_relation(trace)}")
+    joined = {
+        arm: xr.concat(
+            [trace[["counterfactual_accuracy", "parametric_accuracy"]] for trace in traces.values()],
+            xr.Variable("run", np.array(list(traces))),
+            join="outer",
+            coords="minimal",
+            compat="override",
+        )
+        for arm, traces in everything.items()
+    }
+    print(write_figure(arms(joined, log_steps=True), options.out / "arms.html"))
+
+
+if __name__ == "__main__":
+    main()
