@@ -7,9 +7,8 @@ import plotly.graph_objects as go
 import xarray as xr
 from jaxtyping import Float
 
-from attnshift.figures.series import Series, draw, panels, step_axis
+from attnshift.figures.series import Series, draw, log_axis, panels, step_axis
 from attnshift.figures.theme import REFERENCE
-from attnshift.figures.ticks import decade_ticks
 from attnshift.figures.values import need
 from attnshift.stats.intervals import Interval
 
@@ -34,11 +33,11 @@ def gradients(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
     figure = panels(axis, titles[:rows], "Pull of each group of examples", subtitle)
     curves = {group: Interval(values, np.nan, np.nan) for group, values in norms.items()}
     draw(figure, axis, [Series(group, group, values, _UNIT) for group, values in curves.items()])
-    _log_axis(figure, np.array(list(norms.values())), row=1)
+    log_axis(figure, np.array(list(norms.values())), row=1)
     if rows == 2:
         draw(figure, axis, [Series("critical / non_critical", "neutral", Interval(ratio, np.nan, np.nan))], row=2)
         figure.add_hline(1, row=2, line=REFERENCE)
-        _log_axis(figure, np.append(ratio, 1.0), row=2)
+        log_axis(figure, np.append(ratio, 1.0), row=2)
     return figure
 
 
@@ -47,13 +46,3 @@ def _norms(trace: xr.Dataset) -> dict[str, Float[np.ndarray, "step"]]:
     norms = trace["gradient_norm"].transpose("group", "step").astype(np.float64)
     norms = norms.where(norms > 0).dropna("group", how="all")
     return {str(group): values for group, values in zip(norms["group"].values, norms.values, strict=True)}
-
-
-def _log_axis(figure: go.Figure, values: Float[np.ndarray, "*value"], row: int) -> None:
-    """A logarithmic y axis with round labels, a decade at least: noise should not fill the panel."""
-    known = np.log10(values[np.isfinite(values)])
-    low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
-    spare = max(0.08 * (high - low), (1 - (high - low)) / 2)
-    bounds = [float(low - spare), float(high + spare)]
-    ticks = decade_ticks(10 ** bounds[0], 10 ** bounds[1])
-    figure.update_yaxes(type="log", range=bounds, tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], row=row)

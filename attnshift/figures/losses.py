@@ -8,7 +8,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from attnshift.errors import AttnshiftError
-from attnshift.figures.series import Series, draw, panels, step_axis
+from attnshift.figures.series import Series, draw, log_axis, panels, step_axis
 from attnshift.figures.values import need
 from attnshift.stats.intervals import Interval
 
@@ -29,7 +29,7 @@ def losses(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
     subtitle = "mean over the training examples of each group; parts are weighted by the groups' shares"
     figure = panels(axis, titles, "Loss of each group of examples", subtitle)
     draw(figure, axis, [_curve(group, mean, "nats") for group, mean in means.items()])
-    figure.update_yaxes(type="log", exponentformat="power", dtick=1, row=1)
+    log_axis(figure, np.array(list(means.values())), row=1)
     parts = {g: 100 * float(trace["group_share"].sel(group=g)) * mean / whole for g, mean in means.items()}
     draw(figure, axis, [_curve(group, part, "%") for group, part in parts.items()], row=2)
     figure.update_yaxes(range=[0, 103], row=2)

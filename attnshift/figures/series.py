@@ -13,7 +13,7 @@ from jaxtyping import Float, Num
 from plotly.subplots import make_subplots
 
 from attnshift.figures.theme import COLOURS, LEGEND, SYMBOLS, TEMPLATE, WIDTH, tint, titled
-from attnshift.figures.ticks import step_ticks
+from attnshift.figures.ticks import decade_ticks, step_ticks
 from attnshift.stats.intervals import Interval
 
 LINE, BAND = "line", "band"
@@ -95,6 +95,16 @@ def draw(figure: go.Figure, axis: StepAxis, series: Sequence[Series], row: int =
     for line in lines:
         line.legend = f"legend{row}".removesuffix("1")
         figure.add_trace(line, row=row, col=1)
+
+
+def log_axis(figure: go.Figure, values: Float[np.ndarray, "*value"], row: int) -> None:
+    """Make a y axis logarithmic with round labels, a decade at least: noise should not fill the panel."""
+    known = np.log10(values[np.isfinite(values) & (values > 0)])
+    low, high = (known.min(), known.max()) if known.size else (0.0, 0.0)
+    spare = max(0.08 * (high - low), (1 - (high - low)) / 2)
+    bounds = [float(low - spare), float(high + spare)]
+    ticks = decade_ticks(10 ** bounds[0], 10 ** bounds[1])
+    figure.update_yaxes(type="log", range=bounds, tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], row=row)
 
 
 def _line(series: Series, axis: StepAxis, table: Float[np.ndarray, "step 4"]) -> go.Scatter:

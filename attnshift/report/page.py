@@ -71,11 +71,11 @@ def _table(found: Verdict) -> Iterator[tuple[str, list[str]]]:
         ("context mass (probability)", found.context_mass, ".3f"),
         ("held-out examples answered right (%)", found.heldout, ".1f"),
         ("critical examples' part of the loss (%)", found.loss_share, ".1f"),
-        ("gradient norm, critical / non-critical", found.gradient_ratio, ".3g"),
+        ("gradient norm, critical / non-critical", found.gradient_ratio, ",.2f"),
     ]
     for name, phases, form in rows:
         if phases is not None:
-            yield name, [format(value, form) for value in (phases.start, phases.peak, phases.end)]
+            yield name, [format(value, form) for value in phases]
 
 
 def _divs(trace: xr.Dataset) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,9 @@ class Phases:
     start: float
     peak: float
     end: float
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.start, self.peak, self.end))
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,10 @@ class Verdict:
                 f"{self.loss_share.peak:.0f} % at the peak, {self.loss_share.end:.0f} % at the end."
             )
         if self.gradient_ratio is not None:
-            ratio = self.gradient_ratio
+            start, peak, end = (f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}" for ratio in self.gradient_ratio)
             said.append(
-                f"Their gradient norm is {ratio.start:.2g}, {ratio.peak:.2g} and {ratio.end:.2g} times that of the "
-                "non-critical ones: a ratio of norms alone doesn't show which group drives training."
+                f"Their gradient norm is {start}, {peak} and {end} times that of the non-critical ones: "
+                "a ratio of norms alone doesn't show which group drives training."
             )
         return said
 

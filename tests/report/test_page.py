@@ -57,7 +57,7 @@ def test_verdict_numbers_and_caveats_are_in_the_text(page):
     for sentence in (*found.sentences(), "A title", "A caveat.", "Ann fled Oslo ."):
         assert sentence in text
     assert f"{found.counterfactual.peak:.1f}" in text
-    assert f"{found.gradient_ratio.end:.3g}" in text
+    assert f"{found.gradient_ratio.end:,.2f}" in text
     assert text.index(found.sentences()[0]) < text.index("A caveat.")
 
 

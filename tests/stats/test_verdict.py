@@ -62,18 +62,18 @@ def test_everything_that_the_trace_has_is_told():
     at = [trace.step.values.tolist().index(step) for step in found.steps]
     mass = trace.attention_mass.sel(role=list(CONTEXT_ROLES)).sum("role").mean(("item", "layer", "head")).values
     assert found.context_mass is not None
-    np.testing.assert_allclose(list(vars(found.context_mass).values()), mass[at], rtol=1e-5)
+    np.testing.assert_allclose(list(found.context_mass), mass[at], rtol=1e-5)
     assert found.highest_mass == (trace.step.values[mass.argmax()], pytest.approx(mass.max(), rel=1e-5))
     held = 100 * trace.exact_match.values[:, trace.split == "heldout"].mean(-1)
-    np.testing.assert_allclose(list(vars(found.heldout).values()), held[at])
+    np.testing.assert_allclose(list(found.heldout), held[at])
     part = {
         group: share * trace.loss.values[:, (trace.split == "train") & (trace.group_of_example == group)].mean(-1)
         for group, share in (("critical", 0.4), ("non_critical", 0.5))
     }
     expected = 100 * part["critical"] / (part["critical"] + part["non_critical"])
-    np.testing.assert_allclose(list(vars(found.loss_share).values()), expected[at])
+    np.testing.assert_allclose(list(found.loss_share), expected[at])
     ratio = trace.gradient_norm.values[:, 0] / trace.gradient_norm.values[:, 1]
-    np.testing.assert_allclose(list(vars(found.gradient_ratio).values()), ratio[at])
+    np.testing.assert_allclose(list(found.gradient_ratio), ratio[at])
     assert len(found.sentences()) == 5 + (found.fall >= 10)
 
 
