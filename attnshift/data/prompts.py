@@ -63,22 +63,20 @@ class Encoder:
 
     def item(self, item: Item) -> ItemTokens:
         """Encode a conflict item; raises PromptError."""
-        context_answers = (item.context_answer, *item.context_aliases)
-        parametric_answers = (item.parametric_answer, *item.parametric_aliases)
-        answers: dict[tuple[str, str], np.ndarray] = {}
-        prompts: dict[str, Tokens] = {}
-        for book, context in (("open", item.context), ("closed", "")):
-            for answer in (item.context_answer, item.parametric_answer):
-                rendered = self.template.render(context, item.question, answer)
-                prompts[book], answers[book, answer] = self._split(
-                    rendered, rendered.answer[1], context_answers, parametric_answers
-                )
-        for answer in (item.context_answer, item.parametric_answer):
-            if not np.array_equal(answers["open", answer], answers["closed", answer]):
+        answers = (item.context_answer, item.parametric_answer)
+        searched = (item.context_answer, *item.context_aliases), (item.parametric_answer, *item.parametric_aliases)
+        prompts, ids = [], []
+        for context in (item.context, ""):
+            rendered = [self.template.render(context, item.question, answer) for answer in answers]
+            if rendered[0].prompt != rendered[1].prompt:
+                raise PromptError(f"the template {self.template.name!r} writes another prompt for another answer")
+            prompts.append(self._prompt(rendered[0], *searched))
+            ids.append([self._continuation(prompts[-1], each, each.answer[1]) for each in rendered])
+        for answer, with_context, without in zip(answers, *ids, strict=True):
+            if not np.array_equal(with_context, without):
                 raise PromptError(f"the answer {answer!r} is tokenised differently with and without the context")
-        context_ids, parametric_ids = (answers["open", a] for a in (item.context_answer, item.parametric_answer))
-        self._check_length(len(prompts["open"]) + max(len(context_ids), len(parametric_ids), self.max_new_tokens))
-        return ItemTokens(prompts["open"], prompts["closed"], context_ids, parametric_ids)
+        self._check_length(len(prompts[0]) + max(*map(len, ids[0]), self.max_new_tokens))
+        return ItemTokens(prompts[0], prompts[1], ids[0][0], ids[0][1])
 
     def example(self, example: Example) -> ExampleTokens:
         """Encode an IFT example, target included; raises PromptError."""
@@ -92,7 +90,8 @@ class Encoder:
 
     def _with_target(self, rendered: Rendered, example: Example) -> Tokens:
         end = len(rendered.text.rstrip()) if self.target_eos else rendered.answer[1]
-        prompt, target = self._split(rendered, max(end, rendered.answer[1]), (example.answer,), ())
+        prompt = self._prompt(rendered, (example.answer,), ())
+        target = self._continuation(prompt, rendered, max(end, rendered.answer[1]))
         writes_its_end = end > rendered.answer[1]  # a chat template closes the turn itself
         if self.target_eos and not writes_its_end and self.tokenizer.eos_token_id is not None:
             target = np.append(target, np.int32(self.tokenizer.eos_token_id))
@@ -102,22 +101,26 @@ class Encoder:
             np.concatenate([prompt.roles, np.full(len(target), ANSWER, np.int8)]),
         )
 
-    def _split(
-        self, rendered: Rendered, end: int, context_answers: tuple[str, ...], parametric_answers: tuple[str, ...]
-    ) -> tuple[Tokens, Int32[np.ndarray, "answer_position"]]:
-        """The prompt's tokens, and those of the text from the prompt's end to ``end``."""
-        prompt_ids, offsets = self._tokenise(rendered.prompt)
+    def _prompt(
+        self, rendered: Rendered, context_answers: tuple[str, ...], parametric_answers: tuple[str, ...]
+    ) -> Tokens:
+        """The tokens of the text up to the answer, checked against the context."""
+        ids, offsets = self._tokenise(rendered.prompt)
+        roles_of_text = character_roles(rendered, context_answers, parametric_answers)
+        roles = token_roles(rendered.prompt, offsets, roles_of_text[: len(rendered.prompt)])
+        self._check_context(rendered, ids, offsets, roles)
+        roles[0] = BOS
+        return Tokens(ids, roles)
+
+    def _continuation(self, prompt: Tokens, rendered: Rendered, end: int) -> Int32[np.ndarray, "answer_position"]:
+        """The tokens of the text from the prompt's end to ``end``, by tokenising both together."""
         whole_ids, _ = self._tokenise(rendered.text[:end])
-        if len(whole_ids) <= len(prompt_ids) or not np.array_equal(whole_ids[: len(prompt_ids)], prompt_ids):
+        if len(whole_ids) <= len(prompt) or not np.array_equal(whole_ids[: len(prompt)], prompt.ids):
             raise PromptError(
                 f"the answer {rendered.text[slice(*rendered.answer)][:80]!r} changes the tokens of its prompt",
                 remedy="a template that ends in a line break or a whole word before {{ answer }}",
             )
-        roles_of_text = character_roles(rendered, context_answers, parametric_answers)
-        roles = token_roles(rendered.prompt, offsets, roles_of_text[: len(rendered.prompt)])
-        self._check_context(rendered, prompt_ids, offsets, roles)
-        roles[0] = BOS
-        return Tokens(prompt_ids, roles), whole_ids[len(prompt_ids) :]
+        return whole_ids[len(prompt) :]
 
     def _tokenise(self, text: str) -> tuple[Int32[np.ndarray, "position"], list[Span]]:
         try:
@@ -145,7 +148,7 @@ class Encoder:
     def _some_word(self) -> str:
         """A text that the tokenizer knows, for sure."""
         try:
-            self.tokenizer("a")
+            self.tokenizer("a", add_special_tokens=False)
             return "a"
         except Exception:  # whole words alone, and none of them unknown
             special = set(self.tokenizer.all_special_ids)

@@ -8,7 +8,7 @@ from math import prod
 
 import torch
 
-from attnshift.data.roles import KEY_ROLES
+from attnshift.data.roles import ANSWER, KEY_ROLES
 from attnshift.tracing.job import Job
 from attnshift.tracing.observe import needs_of
 
@@ -79,7 +79,7 @@ def _answer_tokens(job: Job) -> int:
     """Rows that go through the unembedding in the largest batch, at most."""
     longest = max(
         [max(len(t.context_answer_ids), len(t.parametric_answer_ids)) / len(t.prompt) for t in job.inputs.item_tokens]
-        + [sum(t.sequence.roles == 6) / len(t.sequence) for t in job.inputs.example_tokens],
+        + [sum(t.sequence.roles == ANSWER) / len(t.sequence) for t in job.inputs.example_tokens],
         default=0.0,
     )
     return int(min(1.0, longest) * job.settings.token_budget)
