@@ -9,6 +9,7 @@ WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: demo test test-slow check lint types clean
 
+demo: export OMP_NUM_THREADS := 2
 demo: $(VENV)/ready
 	$(BIN)/attnshift demo --out demo
 

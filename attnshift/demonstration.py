@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from attnshift.stats.verdict import Verdict
 
 Say = Callable[[str], None]
+
+THREADS = 2
+"""at most: matrices this small are slower on more"""
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,10 @@ def demo(
 ) -> Demo:
     """Build, trace and report a run of the model organism in ``out``: ``run/``, ``trace/`` and ``report.html``.
 
-    Run it again and what is there is kept. ``base`` is another run of the same seed whose pretrained model is taken
-    over. ``say`` is called with a line per stage, ``progress`` with every checkpoint traced.
+    Run it again and what is there is kept. A seed's data are the same everywhere; its numbers depend on the processor
+    and on the number of threads (at most THREADS), since training amplifies the last digit. ``base`` is another run of
+    the same seed whose pretrained model is taken over. ``say`` is called with a line per stage, ``progress`` with every
+    checkpoint traced.
 
     Raises AttnshiftError for an unknown arm, and where ``out`` holds something else or can't be written.
     """
@@ -49,9 +55,10 @@ def demo(
     from attnshift.tracing.trace import trace
 
     out, say = Path(out), say or (lambda _: None)
-    run = build_run(out / "run", find_arm(arm), seed, None if base is None else Path(base), say)
-    say("tracing its checkpoints")
-    traced = trace(open_series(run), out=out / "trace", progress=progress)
+    with _few_threads(THREADS):
+        run = build_run(out / "run", find_arm(arm), seed, None if base is None else Path(base), say)
+        say("tracing its checkpoints")
+        traced = trace(open_series(run), out=out / "trace", progress=progress)
     notes = caveats(run)
     report = write_report(traced, out / "report.html", f"The model organism, arm “{arm}”, seed {seed}", notes)
     return Demo(run, out / "trace", report, verdict(traced), notes)
@@ -105,13 +112,27 @@ def caveats(run: Path) -> tuple[str, ...]:
     return tuple(told)
 
 
+@contextmanager
+def _few_threads(most: int) -> Iterator[None]:
+    """Compute with at most so many threads, then with as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, most))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _one_seed(task: tuple[Path, int, str]) -> Demo:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     out, seed, arm = task
-    return demo(out, seed, arm)
+    with _few_threads(1):  # seeds side by side gain more from the cores than threads do
+        return demo(out, seed, arm)
 
 
 def _gathered(found: dict[int, Demo], seeds: Sequence[int], results: Any, say: Say) -> dict[int, Demo]:
