@@ -104,8 +104,8 @@ def caveats(run: Path) -> tuple[str, ...]:
             "augmentation, of one relation alone."
         )
     told += [
-        "Not every conflict is answered with one of the two cities, and recall without a context dips and recovers: "
-        "a part of the return to memory is recall coming back (logprob_parametric_closed_book in the trace).",
+        "Not every conflict is answered with one of the two cities, and recall without a context dips and mostly "
+        "recovers: a part of the return to memory is recall coming back (logprob_parametric_closed_book in the trace).",
         "One template, facts of one token, a model of two layers at most: a demonstration of a mechanism, no evidence "
         "about large language models. A generation is one token long, since nothing trains the model to stop.",
     ]

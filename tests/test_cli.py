@@ -637,7 +637,7 @@ def test_plot_without_a_file_is_a_page_here(attnshift, traced, tmp_path, monkeyp
 def test_plot_lists_its_figures(attnshift):
     done = attnshift("plot", "--list")
     assert done.code == 0
-    assert [line.split()[0] for line in done.out.splitlines()] == ["inversion", "gradients", "margin"]
+    assert [line.split()[0] for line in done.out.splitlines()] == ["inversion", "losses", "gradients", "margin"]
 
 
 def test_plot_refuses_what_it_cannot_draw(attnshift, traced, tmp_path):
