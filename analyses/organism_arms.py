@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
 import attnshift
 from attnshift.cli import read_seeds
 from attnshift.figures.arms import arms
 from attnshift.figures.export import write_figure
+from attnshift.models.quiet import quiet_libraries
 from attnshift.organism.build import build_run
 from attnshift.organism.recipe import ARMS
 from attnshift.organism.words import VERBS
@@ -25,17 +25,24 @@ from attnshift.stats.verdict import verdict
 MEASURES = ("counterfactual_accuracy", "parametric_accuracy", "attention_mass", "exact_match")
 
 
+def home(out: Path, arm: str, seed: int) -> Path:
+    """Where an arm's run and trace are; the full arm's are where `organism_seeds` puts them."""
+    return out / f"seed-{seed}" / ("" if arm == "full" else arm)
+
+
 def traced(out: Path, arm: str, seed: int) -> xr.Dataset:
     """The trace of one arm and seed, made where it isn't there."""
-    recipe, full = ARMS[arm], out / f"seed-{seed}"
-    home = full if arm == "full" else full / arm
-    base = full / "run" if arm != "full" and recipe.base == ARMS["full"].base else None
-    run = build_run(home / "run", recipe, seed, base, say=lambda line: print(f"{arm}, seed {seed}: {line}", flush=True))
-    return attnshift.trace(attnshift.open_series(run), out=home / "trace", measures=MEASURES)
+    recipe, place = ARMS[arm], home(out, arm, seed)
+    full = home(out, "full", seed) / "run"
+    base = full if arm != "full" and recipe.base == ARMS["full"].base else None
+    run = build_run(
+        place / "run", recipe, seed, base, say=lambda line: print(f"{arm}, seed {seed}: {line}", flush=True)
+    )
+    return attnshift.trace(attnshift.open_series(run), out=place / "trace", measures=MEASURES)
 
 
 def rows(arm: str, traces: dict[int, xr.Dataset]) -> list[str]:
-    """An arm as lines of a Markdown table: each seed, and the augmented arm by relation."""
+    """An arm as lines of a Markdown table, one per seed."""
     lines = []
     for seed, trace in traces.items():
         found = verdict(trace)
@@ -58,32 +65,23 @@ def by_relation(trace: xr.Dataset) -> str:
 
 def main() -> None:
     """Build, trace, print, draw."""
-    from transformers.utils import logging
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("organism"))
     parser.add_argument("--seeds", default="0-2")
     parser.add_argument("--arms", default=",".join(ARMS))
     options = parser.parse_args()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet_libraries()
     seeds = read_seeds(options.seeds)
     everything: dict[str, dict[int, xr.Dataset]] = {}
     for arm in options.arms.split(","):
         everything[arm] = {seed: traced(options.out, arm, seed) for seed in seeds}
         print("\n".join(rows(arm, everything[arm])), flush=True)
-    for arm in {"full", "augmented"} & set(everything):
-        for seed, trace in everything[arm].items():
+    for arm in ("full", "augmented"):
+        for seed, trace in everything.get(arm, {}).items():
             print(f"{arm}, seed {seed}, counterfactual accuracy at the end by relation: {by_relation(trace)}")
     joined = {
-        arm: xr.concat(
-            [trace[["counterfactual_accuracy", "parametric_accuracy"]] for trace in traces.values()],
-            xr.Variable("run", np.array(list(traces))),
-            join="outer",
-            coords="minimal",
-            compat="override",
-        )
-        for arm, traces in everything.items()
+        arm: attnshift.open_traces({str(seed): home(options.out, arm, seed) / "trace" for seed in seeds})
+        for arm in everything
     }
     print(write_figure(arms(joined, log_steps=True), options.out / "arms.html"))
 

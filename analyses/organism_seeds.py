@@ -14,6 +14,7 @@ import numpy as np
 
 from attnshift.cli import read_seeds
 from attnshift.demonstration import demo_seeds
+from attnshift.models.quiet import quiet_libraries
 from attnshift.stats.verdict import Verdict
 
 COLUMNS = (
@@ -30,13 +31,8 @@ COLUMNS = (
 
 def row(name: str, found: Verdict) -> str:
     """One seed as a row of a Markdown table."""
-    cf, mass, held, part, ratio = (
-        found.counterfactual,
-        found.context_mass,
-        found.heldout,
-        found.loss_share,
-        found.gradient_ratio,
-    )
+    cf, mass, held = found.counterfactual, found.context_mass, found.heldout
+    part, ratio = found.loss_share, found.gradient_ratio
     if mass is None or found.highest_mass is None or held is None or part is None or ratio is None:
         raise SystemExit(f"seed {name}: its trace lacks measures; delete it and run again")
     cells = (
@@ -79,16 +75,13 @@ def summary(found: list[Verdict]) -> list[str]:
 
 def main() -> None:
     """Build, trace, print."""
-    from transformers.utils import logging
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("organism"))
     parser.add_argument("--seeds", default="0-9")
     parser.add_argument("--arm", default="full")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet_libraries()
     shown = demo_seeds(options.out, read_seeds(options.seeds), options.arm, options.workers, say=print)
     print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
     for seed, one in shown.items():

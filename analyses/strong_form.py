@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -27,6 +25,7 @@ import torch.nn.functional as F
 from transformers import LlamaForCausalLM
 
 from attnshift.data.items import Example, Item
+from attnshift.organism.build import stream
 from attnshift.organism.documents import STATEMENTS, TARGETS, draw_documents
 from attnshift.organism.examples import STRANGER, conflict_items, heldout_examples, training_examples
 from attnshift.organism.recipe import DataArm, ModelShape, Recipe, Schedule, WorldShape
@@ -138,11 +137,6 @@ TRIALS: Final[Mapping[str, Trial]] = {
 """The configurations by name."""
 
 
-def stream(seed: int, name: str) -> np.random.Generator:
-    """Random numbers for one purpose."""
-    return np.random.default_rng([seed, zlib.crc32(name.encode())])
-
-
 def documents(trial: Trial, world: World, schedule: Schedule, rng: np.random.Generator) -> Batch:
     """Pretraining documents of the trial's own form, enough for one epoch."""
     ids = draw_documents(world, schedule.steps * schedule.batch, trial.recipe.stories, rng)
@@ -243,8 +237,6 @@ def run(trial: Trial, seed: int, cache: Path | None = None) -> list[dict[str, fl
     examples = training_examples(world, recipe.data, stream(seed, "examples"))
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = trial.attention_dropout
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not recipe.trained or any(fnmatch(name, pattern) for pattern in recipe.trained))
     steps = recipe.finetuning.steps
     measured = set(np.geomspace(8, steps, CHECKPOINTS).round().astype(int).tolist())
     losses: list[float] = []

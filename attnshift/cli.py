@@ -6,6 +6,7 @@ import json
 import sys
 import traceback
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ def inspect(
     from attnshift.console import run_facts, run_text
 
     facts = run_facts(find_run(run, base=base, allow_download=base is not None))
-    _print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else run_text(facts))
+    _show(facts, run_text, as_json)
 
 
 @app.command()
@@ -76,7 +77,7 @@ def trace(
             expected="--backend local --workers 1",
         )
     from attnshift.checkpoints.tokenizer import load_tokenizer
-    from attnshift.console import ProgressLine, failures_text, outcome_text, preview_text
+    from attnshift.console import ProgressLine, failures_text, outcome_facts, outcome_text, preview_text
     from attnshift.models.series import open_series
     from attnshift.tracing.job import prepare
     from attnshift.tracing.preview import preview
@@ -104,21 +105,14 @@ def trace(
         device=device,
     )
     if dry_run:
-        facts = preview(job)
-        _print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else preview_text(facts))
+        _show(preview(job), preview_text, as_json)
         return
     for note in job.notes:
         _note(note)
     with ProgressLine() as line:
         outcome = run_job(job, line)
-    facts = {
-        "trace": str(job.store.path),
-        "computed": list(outcome.computed),
-        "kept": list(outcome.kept),
-        "failed": {str(step): error for step, error in outcome.failed.items()},
-        "grouping": outcome.grouping,
-    }
-    _print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else outcome_text(facts))
+    facts = outcome_facts(job, outcome)
+    _show(facts, outcome_text, as_json)
     if outcome.failed:
         _fail(failures_text(facts["failed"]), debug=False)
         raise typer.Exit(1)
@@ -143,11 +137,11 @@ def demo(
     if seeds is not None:
         shown = demo_seeds(out, read_seeds(seeds), arm, workers, say=_note)
         facts = {str(each): demo_facts(one) for each, one in shown.items()}
-        _print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else f"traces: {out}/seed-*/trace")
+        _show(facts, lambda _: f"traces: {out}/seed-*/trace", as_json)
         return
     with ProgressLine() as line:
         one = show(out, seed, arm, say=_note, progress=line)
-    _print(json.dumps(demo_facts(one), indent=1, ensure_ascii=False) if as_json else demo_text(demo_facts(one)))
+    _show(demo_facts(one), demo_text, as_json)
 
 
 @app.command()
@@ -224,11 +218,8 @@ def _steps(text: str | None, every: int | None, known: tuple[int, ...]) -> list[
     chosen: list[int] | None = None
     if text is not None:
         chosen = []
-        for piece in filter(None, (p.strip() for p in text.split(","))):
-            first, dash, last = piece.partition("-")
-            if not first.isdecimal() or (dash and not last.isdecimal()):
-                raise AttnshiftError(f"--steps {text!r} is not a list of steps", expected="such as 0,100,500-2000")
-            chosen += [s for s in known if int(first) <= s <= int(last)] if dash else [int(first)]
+        for first, last in _ranges("steps", text, "0,100,500-2000"):
+            chosen += [first] if last is None else [s for s in known if first <= s <= last]
         if not chosen:
             raise AttnshiftError(f"--steps {text!r} names no step", expected=f"steps of {', '.join(map(str, known))}")
     if every is not None:
@@ -239,30 +230,37 @@ def _steps(text: str | None, every: int | None, known: tuple[int, ...]) -> list[
 
 def read_seeds(text: str) -> list[int]:
     """Seeds as ``--seeds`` names them: 3, or 0-9, or a list of both."""
-    chosen: list[int] = []
+    example = "0-9 or 0,3,5"
+    chosen = {seed for first, last in _ranges("seeds", text, example) for seed in range(first, (last or first) + 1)}
+    if not chosen:
+        raise AttnshiftError(f"--seeds {text!r} names no seed", expected=f"such as {example}")
+    return sorted(chosen)
+
+
+def _ranges(option: str, text: str, example: str) -> Iterator[tuple[int, int | None]]:
+    """First and last of each piece of a list such as 0,100,500-2000; a single number has no last."""
     for piece in filter(None, (p.strip() for p in text.split(","))):
         first, dash, last = piece.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise AttnshiftError(f"--seeds {text!r} is not a list of seeds", expected="such as 0-9 or 0,3,5")
-        chosen += range(int(first), int(last or first) + 1)
-    if not chosen:
-        raise AttnshiftError(f"--seeds {text!r} names no seed", expected="such as 0-9 or 0,3,5")
-    return sorted(set(chosen))
+            raise AttnshiftError(f"--{option} {text!r} is not a list of {option}", expected=f"such as {example}")
+        yield int(first), int(last) if dash else None
 
 
 def _quiet_libraries(debug: bool) -> None:
-    if debug:
-        return
-    from transformers.utils import logging
+    if not debug:
+        from attnshift.models.quiet import quiet_libraries
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+        quiet_libraries()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Our own warnings are notes for the user; those of libraries are for --debug."""
     if category is UserWarning or "--debug" in sys.argv:
         _note(str(message))
+
+
+def _show(facts: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+    _print(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else text(facts))
 
 
 def _print(text: str) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from attnshift.checkpoints.run import Run
     from attnshift.demonstration import Demo
-    from attnshift.tracing.trace import Progress
+    from attnshift.tracing.job import Job
+    from attnshift.tracing.trace import Outcome, Progress
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -105,6 +106,17 @@ def preview_text(facts: Mapping[str, Any]) -> str:
         f"disk       at most {_bytes(facts['disk_bytes'])}",
     ]
     return "\n".join(lines + [f"note: {note}" for note in facts["notes"]])
+
+
+def outcome_facts(job: Job, outcome: Outcome) -> dict[str, Any]:
+    """What a trace ended with, as plain data."""
+    return {
+        "trace": str(job.store.path),
+        "computed": list(outcome.computed),
+        "kept": list(outcome.kept),
+        "failed": {str(step): error for step, error in outcome.failed.items()},
+        "grouping": outcome.grouping,
+    }
 
 
 def outcome_text(facts: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -59,9 +59,9 @@ def demo(
         run = build_run(out / "run", find_arm(arm), seed, None if base is None else Path(base), say)
         say("tracing its checkpoints")
         traced = trace(open_series(run), out=out / "trace", progress=progress)
-    notes = caveats(run)
-    report = write_report(traced, out / "report.html", f"The model organism, arm “{arm}”, seed {seed}", notes)
-    return Demo(run, out / "trace", report, verdict(traced), notes)
+    notes, found = caveats(run), verdict(traced)
+    report = write_report(traced, out / "report.html", f"The model organism, arm “{arm}”, seed {seed}", notes, found)
+    return Demo(run, out / "trace", report, found, notes)
 
 
 def demo_seeds(
@@ -74,12 +74,13 @@ def demo_seeds(
     say = say or (lambda _: None)
     found: dict[int, Demo] = {}
     tasks = [(Path(out) / f"seed-{seed}", seed, arm) for seed in seeds]
-    if workers == 1:
-        results = map(_one_seed, tasks)
-        return _gathered(found, seeds, results, say)
     # Spawned, since torch's threads don't survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return _gathered(found, seeds, pool.map(_one_seed, tasks), say)
+    pooled = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else nullcontext()
+    with pooled as pool:
+        for seed, one in zip(seeds, (pool.map if pool else map)(_one_seed, tasks), strict=True):
+            found[seed] = one
+            say(f"seed {seed}: {one.verdict.sentences()[0]}")
+    return found
 
 
 def caveats(run: Path) -> tuple[str, ...]:
@@ -126,17 +127,9 @@ def _few_threads(most: int) -> Iterator[None]:
 
 
 def _one_seed(task: tuple[Path, int, str]) -> Demo:
-    from transformers.utils import logging
+    from attnshift.models.quiet import quiet_libraries
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    quiet_libraries()
     out, seed, arm = task
     with _few_threads(1):  # seeds side by side gain more from the cores than threads do
         return demo(out, seed, arm)
-
-
-def _gathered(found: dict[int, Demo], seeds: Sequence[int], results: Any, say: Say) -> dict[int, Demo]:
-    for seed, one in zip(seeds, results, strict=True):
-        found[seed] = one
-        say(f"seed {seed}: {one.verdict.sentences()[0]}")
-    return found

@@ -7,7 +7,8 @@ import xarray as xr
 
 from attnshift.data.roles import CONTEXT_ROLES
 from attnshift.figures.series import Series, draw, panels, step_axis
-from attnshift.figures.values import accuracy, attention_by_roles, mean_over_items, need
+from attnshift.figures.values import accuracy, mean_over_items, need
+from attnshift.stats.readings import attention_by_roles
 
 _MEANINGS = {"counterfactual": "context", "parametric": "parametric"}
 

@@ -11,6 +11,7 @@ from attnshift.errors import AttnshiftError
 from attnshift.figures.series import Series, draw, log_axis, panels, step_axis
 from attnshift.figures.values import need
 from attnshift.stats.intervals import Interval
+from attnshift.stats.readings import group_losses, loss_parts
 
 
 def losses(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
@@ -23,31 +24,18 @@ def losses(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
     """
     need(trace, "loss")
     axis = step_axis(trace, log_steps)
-    means = _means(trace)
-    whole = sum(float(trace["group_share"].sel(group=group)) * mean for group, mean in means.items())
+    means = group_losses(trace)
+    if not means:
+        raise AttnshiftError("the trace has no training examples", expected="examples with a group and split train")
     titles = ["loss<br>(nats per answer token)", "part of the loss<br>(% of all groups)"]
     subtitle = "mean over the training examples of each group; parts are weighted by the groups' shares"
     figure = panels(axis, titles, "Loss of each group of examples", subtitle)
     draw(figure, axis, [_curve(group, mean, "nats") for group, mean in means.items()])
     log_axis(figure, np.array(list(means.values())), row=1)
-    parts = {g: 100 * float(trace["group_share"].sel(group=g)) * mean / whole for g, mean in means.items()}
+    parts = loss_parts(trace, means)
     draw(figure, axis, [_curve(group, part, "%") for group, part in parts.items()], row=2)
     figure.update_yaxes(range=[0, 103], row=2)
     return figure
-
-
-def _means(trace: xr.Dataset) -> dict[str, Float[np.ndarray, "step"]]:
-    """Mean loss of the training examples by group."""
-    values = trace["loss"].transpose("step", "example").values.astype(np.float64)
-    train = (trace["split"] == "train").values
-    found = {}
-    for group in trace["group"].values.tolist():
-        members = train & (trace["group_of_example"] == group).values
-        if members.any():
-            found[str(group)] = values[:, members].mean(-1)
-    if not found:
-        raise AttnshiftError("the trace has no training examples", expected="examples with a group and split train")
-    return found
 
 
 def _curve(group: str, values: Float[np.ndarray, "step"], unit: str) -> Series:

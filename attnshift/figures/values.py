@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
@@ -54,22 +52,6 @@ def accuracy(trace: xr.Dataset, name: str) -> Interval:
         bounds = zip((edge.low, edge.high), (share.low, share.high), strict=True)
         share = Interval(share.estimate, *(np.where(np.isnan(agreed), ours, theirs) for theirs, ours in bounds))
     return Interval(100 * share.estimate, 100 * share.low, 100 * share.high)
-
-
-def attention_by_roles(
-    trace: xr.Dataset, roles: Mapping[str, Sequence[str]]
-) -> dict[str, Float[np.ndarray, "step item"]]:
-    """Attention mass (probability) summed over each set of roles, mean over layers and heads.
-
-    Reads one step at a time: all steps together may not fit into memory.
-    """
-    found: dict[str, list[np.ndarray]] = {name: [] for name in roles}
-    for index in range(trace.sizes["step"]):
-        mass = trace["attention_mass"].isel(step=index).astype(np.float64).mean(("layer", "head"), skipna=False)
-        mass = mass.transpose("item", "role").load()
-        for name, chosen in roles.items():
-            found[name].append(mass.sel(role=list(chosen)).values.sum(-1))
-    return {name: np.stack(steps) for name, steps in found.items()}
 
 
 def _clusters(trace: xr.Dataset) -> np.ndarray:

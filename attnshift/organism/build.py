@@ -20,6 +20,7 @@ from attnshift.errors import AttnshiftError
 from attnshift.organism.examples import conflict_items, heldout_examples, training_examples
 from attnshift.organism.recipe import Recipe
 from attnshift.organism.tokens import TEMPLATE, make_tokenizer, tokenise
+from attnshift.organism.words import VERBS
 from attnshift.organism.world import World, make_world
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _stated(recipe: Recipe, seed: int) -> dict[str, Any]:
 
 
 def _build(path: Path, recipe: Recipe, seed: int, base: Path | None, say: Say) -> None:
-    world = make_world(recipe.world, _stream(seed, "world"))
+    world = make_world(recipe.world, stream(seed, "world"))
     data = _draw_data(world, recipe, seed)
     tokenizer = make_tokenizer(world)
     _write_json(path / RECIPE_FILE, _stated(recipe, seed))
@@ -129,11 +130,12 @@ class _Data:
 
 
 def _draw_data(world: World, recipe: Recipe, seed: int) -> _Data:
-    train = training_examples(world, recipe.data, _stream(seed, "examples"))
-    heldout = heldout_examples(world, recipe.data, HELDOUT, _stream(seed, "heldout"))
-    order = [train[i] for i in _stream(seed, "measured").permutation(len(train))]
-    measured = [e for group in GROUPS for e in [e for e in order if e.group == group][:MEASURED]]
-    return _Data(train, [*measured, *heldout], conflict_items(world, ITEMS, _stream(seed, "items")))
+    train = training_examples(world, recipe.data, stream(seed, "examples"))
+    heldout = heldout_examples(world, recipe.data, HELDOUT, stream(seed, "heldout"))
+    order = [train[i] for i in stream(seed, "measured").permutation(len(train))]
+    by_group = ([example for example in order if example.group == group] for group in GROUPS)
+    measured = [example for members in by_group for example in members[:MEASURED]]
+    return _Data(train, [*measured, *heldout], conflict_items(world, ITEMS, stream(seed, "items")))
 
 
 def _base_model(world: World, recipe: Recipe, seed: int, base: Path | None, say: Say) -> LlamaForCausalLM:
@@ -142,7 +144,7 @@ def _base_model(world: World, recipe: Recipe, seed: int, base: Path | None, say:
     if base is None:
         say(f"pretraining a tiny Llama on {len(world.people)} people, {recipe.pretraining.steps} steps")
         model = make_model(world, recipe, seed)
-        pretrain(model, world, recipe, _stream(seed, "documents"))
+        pretrain(model, world, recipe, stream(seed, "documents"))
         return model
     from transformers import LlamaForCausalLM
 
@@ -178,18 +180,16 @@ def _finetune(
             state = {"global_step": step, "epoch": epoch, "max_steps": schedule.steps, "log_history": log}
             _write_json(folder / "trainer_state.json", state)
 
-    finetune(model, tokenise(world, train), recipe, _stream(seed, "order"), after)
+    finetune(model, tokenise(world, train), recipe, stream(seed, "order"), after)
 
 
-def _stream(seed: int, purpose: str) -> np.random.Generator:
+def stream(seed: int, purpose: str) -> np.random.Generator:
     """Random numbers of their own for each purpose, so that a change of one leaves the others as they were."""
     return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
 
 
 def _world_facts(world: World) -> dict[str, Any]:
     """Who is known, what is true of them, and who is used for what."""
-    from attnshift.organism.words import VERBS
-
     facts = {
         person: {verb: world.city(i, relation) for relation, verb in enumerate(VERBS)}
         for i, person in enumerate(world.people)

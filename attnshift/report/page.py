@@ -27,10 +27,12 @@ def write_report(
     path: str | Path,
     title: str = "Context reliance over finetuning",
     notes: Sequence[str] = (),
+    found: Verdict | None = None,
 ) -> Path:
     """Write the page of one run's trace; a figure whose measures the trace lacks is left out.
 
-    ``notes`` are the reader's caveats, shown under the verdict. All text that comes from data is escaped.
+    ``notes`` are the reader's caveats, shown under the verdict; ``found`` is the trace's verdict where it is at hand.
+    All text that comes from data is escaped.
 
     Raises AttnshiftError where the trace has no accuracies and where the page can't be written.
     """
@@ -38,7 +40,7 @@ def write_report(
     from plotly.offline import get_plotlyjs
 
     path = Path(path)
-    found = verdict(trace)
+    found = found or verdict(trace)
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE.read_text(encoding="utf-8"))
     text = page.render(
         title=title,

@@ -11,9 +11,12 @@ from jaxtyping import Float
 
 from attnshift.data.roles import CONTEXT_ROLES
 from attnshift.errors import AttnshiftError
+from attnshift.stats.readings import attention_by_roles, group_losses, loss_parts
 
 CLEAR_FALL = 10.0
 """percentage points from which a rise or a fall is called one; a plain threshold, no test"""
+
+_GROUPS = {"critical", "non_critical"}
 
 
 @dataclass(frozen=True)
@@ -151,16 +154,9 @@ def verdict(trace: xr.Dataset) -> Verdict:
 
 
 def _context_mass(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
-    """Mean context mass of each step, read one step at a time: item-level attention may not fit into memory."""
     if "attention_mass" not in trace:
         return None
-    mass = trace["attention_mass"].sel(role=list(CONTEXT_ROLES))
-    return np.array(
-        [
-            float(mass.isel(step=i).astype(np.float64).sum("role", skipna=False).mean(skipna=False))
-            for i in range(trace.sizes["step"])
-        ]
-    )
+    return attention_by_roles(trace, {"context": CONTEXT_ROLES})["context"].mean(-1)
 
 
 def _heldout_accuracy(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
@@ -171,19 +167,16 @@ def _heldout_accuracy(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
 
 def _loss_share(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
     """The critical examples' part of the loss of the training examples that have a context, in percent."""
-    if "loss" not in trace or not {"critical", "non_critical"} <= set(trace["group"].values.tolist()):
+    if "loss" not in trace:
         return None
-    train = (trace["split"] == "train").values
-    weighted = {}
-    for group in ("critical", "non_critical"):
-        members = train & (trace["group_of_example"] == group).values
-        mean = trace["loss"].transpose("step", "example").values[:, members].mean(-1, dtype=np.float64)
-        weighted[group] = float(trace["group_share"].sel(group=group)) * mean
-    return 100 * weighted["critical"] / (weighted["critical"] + weighted["non_critical"])
+    means = group_losses(trace)
+    return (
+        loss_parts(trace, {group: means[group] for group in _GROUPS})["critical"] if means.keys() >= _GROUPS else None
+    )
 
 
 def _gradient_ratio(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
-    if "gradient_norm" not in trace or not {"critical", "non_critical"} <= set(trace["group"].values.tolist()):
+    if "gradient_norm" not in trace or not set(trace["group"].values.tolist()) >= _GROUPS:
         return None
     norms = trace["gradient_norm"].astype(np.float64)
     return np.asarray((norms.sel(group="critical") / norms.sel(group="non_critical")).values)

@@ -1,0 +1,42 @@
+"""Numbers per step that the verdict and the figures both read off a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+
+def attention_by_roles(
+    trace: xr.Dataset, roles: Mapping[str, Sequence[str]]
+) -> dict[str, Float[np.ndarray, "step item"]]:
+    """Attention mass (probability) summed over each set of roles, mean over layers and heads.
+
+    Reads one step at a time: all steps together may not fit into memory.
+    """
+    found: dict[str, list[np.ndarray]] = {name: [] for name in roles}
+    for index in range(trace.sizes["step"]):
+        mass = trace["attention_mass"].isel(step=index).astype(np.float64).mean(("layer", "head"), skipna=False)
+        mass = mass.transpose("item", "role").load()
+        for name, chosen in roles.items():
+            found[name].append(mass.sel(role=list(chosen)).values.sum(-1))
+    return {name: np.stack(steps) for name, steps in found.items()}
+
+
+def group_losses(trace: xr.Dataset) -> dict[str, Float[np.ndarray, "step"]]:
+    """Mean loss of the training examples by group, in nats per answer token; groups without any are left out."""
+    values = trace["loss"].transpose("step", "example").values.astype(np.float64)
+    train = (trace["split"] == "train").values
+    members = {str(g): train & (trace["group_of_example"] == g).values for g in trace["group"].values}
+    return {group: values[:, chosen].mean(-1) for group, chosen in members.items() if chosen.any()}
+
+
+def loss_parts(
+    trace: xr.Dataset, means: Mapping[str, Float[np.ndarray, "step"]]
+) -> dict[str, Float[np.ndarray, "step"]]:
+    """Each group's part of the loss in percent of all that are given: its share times its mean loss."""
+    weighted = {group: float(trace["group_share"].sel(group=group)) * mean for group, mean in means.items()}
+    whole = sum(weighted.values())
+    return {group: 100 * part / whole for group, part in weighted.items()}
