@@ -241,7 +241,7 @@ def run(trial: Trial, seed: int, cache: Path | None = None) -> list[dict[str, fl
     measured = set(np.geomspace(8, steps, CHECKPOINTS).round().astype(int).tolist())
     losses: list[float] = []
 
-    def after(step: int, loss: float) -> None:
+    def after(step: int, loss: float, _: torch.optim.Optimizer) -> None:
         losses.append(loss)
         if step in measured:
             probe.measure(model, step, float(np.mean(losses[-20:])))

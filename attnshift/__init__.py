@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from attnshift.figures.plot import plot
     from attnshift.measures.measure import Measure, Observation
     from attnshift.models.attention import attention_mass
+    from attnshift.models.ghost import example_gradient_norms
     from attnshift.models.series import Series, open_series
     from attnshift.report.page import write_report
     from attnshift.stats.verdict import verdict
@@ -31,6 +32,7 @@ _HOMES = {
     "Series": "models.series",
     "attention_mass": "models.attention",
     "demo": "demonstration",
+    "example_gradient_norms": "models.ghost",
     "load_examples": "data.formats",
     "load_items": "data.formats",
     "open_series": "models.series",
@@ -52,6 +54,7 @@ __all__ = [
     "Series",
     "attention_mass",
     "demo",
+    "example_gradient_norms",
     "load_examples",
     "load_items",
     "open_series",

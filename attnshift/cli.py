@@ -59,10 +59,20 @@ def trace(
     tokenizer: Annotated[Path | None, typer.Option(help="Directory of another tokenizer.")] = None,
     eos: Annotated[bool | None, typer.Option(help="Whether training targets end with EOS. [default: yes]")] = None,
     rows: Annotated[str, typer.Option(help="Attention of the last prompt token (last) or the answer's.")] = "last",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1. [default: a GPU if there is one]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, auto (over all GPUs). [default: a GPU if there is one]")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, float64.")] = "auto",
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Length of generations. [default: 32]")] = None,
-    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens in a batch, padding included.")] = 8192,
+    token_budget: Annotated[
+        int | None,
+        typer.Option(
+            "--token-budget",
+            "--batch-tokens",
+            min=1,
+            help="Tokens in a batch, padding included. [default: what fits free memory]",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="For sampling under --limit.")] = 0,
     backend: Annotated[str, typer.Option(help="local.")] = "local",
     workers: Annotated[int, typer.Option(min=1, help="Processes; 1 so far.")] = 1,
@@ -99,7 +109,7 @@ def trace(
         tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),
         target_eos=eos,
         rows=rows,
-        token_budget=batch_tokens,
+        token_budget=token_budget,
         max_new_tokens=max_new_tokens,
         dtype=dtype,
         device=device,

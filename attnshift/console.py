@@ -101,11 +101,23 @@ def preview_text(facts: Mapping[str, Any]) -> str:
     lines += [f"  {row['id']}: {row['reason']}" for row in facts["dropped"][:10]]
     lines += [
         f"device     {facts['device']}",
-        f"memory     about {_bytes(facts['memory_bytes'])} for {facts['parameters']:,} parameters",
+        *_memory_lines(facts),
         f"time       about {_seconds(facts['seconds_per_checkpoint'])} of matrix products per checkpoint",
         f"disk       at most {_bytes(facts['disk_bytes'])}",
     ]
     return "\n".join(lines + [f"note: {note}" for note in facts["notes"]])
+
+
+def _memory_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What takes memory, beside what is free, and how the data goes through the model."""
+    free, parts = facts["free_bytes"], facts["memory"]
+    held = ", ".join(f"{count} for {need}" for need, count in facts["gradient_copies"].items())
+    details = {"weights": f"{facts['parameters']:,} parameters", "gradients": f"held at once: {held or 'none'}"}
+    details |= {"activations": f"of a batch of {facts['token_budget']} tokens", "logits": "of its answer tokens"}
+    lines = [f"memory     about {_bytes(facts['memory_bytes'])}; {_bytes(free)} free on {facts['device']}"]
+    lines += [f"  {part:12} {_bytes(size):>9}  {details[part]}" for part, size in parts.items()]
+    lines.append(f"batches    {facts['batches']} per checkpoint, at most {facts['token_budget']} tokens each")
+    return lines + [f"group      {name}: gradient {how}" for name, how in facts["groups"].items()]
 
 
 def outcome_facts(job: Job, outcome: Outcome) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def made_trace(steps=(0, 10, 50, 100, 200, 400, 800, 1400), items=20, clusters=N
             ),
             "margin": (("step", "item"), margin),
             "gradient_norm": (("step", "group"), norms),
+            "margin_push": (("step", "group"), np.stack([4 - 3 * time, 1 - 6 * time, 0 * time], -1)),
             "loss": (("step", "example"), loss),
             "exact_match": (("step", "example"), (loss < 1).astype(float)),
             "group_share": (("group",), np.array([0.4, 0.5, 0.1])),

@@ -8,11 +8,21 @@ from attnshift.errors import AttnshiftError
 from attnshift.measures.attention_mass import AttentionMass, IftAttentionMass
 from attnshift.measures.context_mass_excess import ContextMassExcess
 from attnshift.measures.generation import CounterfactualAccuracy, Generation, ParametricAccuracy
-from attnshift.measures.gradient_norm import GradientCosine, GradientNorm, GradientNormByPart
+from attnshift.measures.gradient_norm import ExampleGradientNorm, GradientCosine, GradientNorm, GradientNormByPart
 from attnshift.measures.logprobs import LogprobContextAnswer, LogprobParametricAnswer, LogprobParametricClosedBook
 from attnshift.measures.loss import ExactMatch, Loss, LossClosedBook
 from attnshift.measures.margin import Margin, MarginFirstToken, MarginPerToken
 from attnshift.measures.measure import Measure, by_name
+from attnshift.measures.push import (
+    AttentionPush,
+    AttentionPushByPart,
+    AttentionPushPreconditioned,
+    ExampleAttentionPush,
+    ExampleMarginPush,
+    MarginPush,
+    MarginPushByPart,
+    MarginPushPreconditioned,
+)
 
 MEASURES: tuple[Measure, ...] = (
     AttentionMass(),
@@ -33,14 +43,25 @@ MEASURES: tuple[Measure, ...] = (
     GradientNorm(),
     GradientNormByPart(),
     GradientCosine(),
+    ExampleGradientNorm(),
+    AttentionPush(),
+    AttentionPushByPart(),
+    MarginPush(),
+    MarginPushByPart(),
+    ExampleAttentionPush(),
+    ExampleMarginPush(),
 )
+"""Those that a trace holds unless others are asked for."""
+
+FURTHER: tuple[Measure, ...] = (AttentionPushPreconditioned(), MarginPushPreconditioned())
+"""Those that have to be asked for, since not every run can give them."""
 
 
 def choose_measures(asked: Sequence[str | Measure] | None) -> tuple[Measure, ...]:
-    """Measures by name, or objects of your own; all of the catalogue where nothing is asked for."""
+    """Measures by name, or objects of your own; MEASURES where nothing is asked for."""
     if asked is None:
         return MEASURES
-    known = by_name(MEASURES)
+    known = by_name((*MEASURES, *FURTHER))
     if not asked:
         raise AttnshiftError("no measure is named", expected=f"some of {', '.join(known)}")
     chosen: list[Measure] = []

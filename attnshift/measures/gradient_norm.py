@@ -60,3 +60,19 @@ class GradientCosine(Measure):
         product = gradients.product.sum(-1)
         norms = np.sqrt(product[a, a] * product[b, b])
         return np.array(product[a, b] / norms if norms > 0 else np.nan)
+
+
+@dataclass(frozen=True)
+class ExampleGradientNorm(Measure):
+    """Norm of the gradient of one training example's loss on the trained parameters; NaN for held-out examples.
+
+    || grad_theta mean_t -log p(target token t of example i) ||_2.
+    """
+
+    name = "example_gradient_norm"
+    unit = "nats per unit of parameter"
+    dims = ("example",)
+    needs = _NEEDS | {"example_gradient"}
+
+    def compute(self, seen: Observation) -> Float[np.ndarray, "example"]:
+        return seen.get("example_gradient").norm

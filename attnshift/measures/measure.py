@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from attnshift.errors import AttnshiftError
-from attnshift.models.readings import GroupGradients, RoleAttention, TargetScores
+from attnshift.models.readings import ExampleGradients, GroupGradients, RoleAttention, TargetScores
 
 Need = Literal[
     "item_attention",
@@ -23,12 +23,21 @@ Need = Literal[
     "target_closed_book",
     "group_gradient",
     "gradient_cross_product",
+    "example_gradient",
+    "attention_push",
+    "margin_push",
+    "preconditioner",
 ]
-"""What can be observed of a checkpoint; the first five of conflict items, the others of IFT examples."""
+"""What can be observed of a checkpoint: the first five of conflict items, then of IFT examples, pushes of both."""
 
-ITEM_NEEDS: frozenset[Need] = frozenset(
-    {"item_attention", "context_answer", "parametric_answer", "parametric_closed_book", "generation"}
-)
+_PUSHES: frozenset[Need] = frozenset({"attention_push", "margin_push"})
+ITEM_NEEDS: frozenset[Need] = _PUSHES | {
+    "item_attention",
+    "context_answer",
+    "parametric_answer",
+    "parametric_closed_book",
+    "generation",
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Observation:
     target: TargetScores | None = None
     target_closed_book: TargetScores | None = None
     group_gradient: GroupGradients | None = None
+    example_gradient: ExampleGradients | None = None
 
     def get(self, need: str) -> Any:
         """What was asked for; a bug in the measure if it hadn't been."""

@@ -54,7 +54,7 @@ class Capture:
                 remedy="a recent transformers version of this model, without remote code",
             )
         mass, sink, visible = (
-            torch.stack([by_layer[layer] for layer in range(layers)], 1)
+            torch.stack([by_layer[layer].to(by_layer[0].device) for layer in range(layers)], 1)
             for by_layer in (self.mass, self.sink, self.visible)
         )
         return mass, sink, visible

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from attnshift.data.batches import length_batches, pad
-from attnshift.data.roles import KEY_ROLES, PAD
+from attnshift.data.roles import CONTEXT_ROLES, KEY_ROLES, PAD
 from attnshift.errors import CheckpointError
 from attnshift.models.attention import CAPTURE, Capture
 from attnshift.models.readings import RoleAttention, TargetScores
@@ -69,9 +69,27 @@ def score_targets(
 
 def mean_target_loss(model: Any, targets: Sequence[Target], weight: float) -> Tensor:
     """``weight`` times the sum over targets of the mean loss over the target's tokens, with its graph."""
+    lengths = torch.tensor([len(t) - t.start for t in targets], device=model.device)
+    return -(target_logprobs(model, targets) / lengths).sum() * weight
+
+
+def target_logprobs(model: Any, targets: Sequence[Target]) -> Float[Tensor, "target"]:
+    """Log-probability of each target in nats, summed over its tokens, with its graph."""
     logits, picked = target_logits(model, targets, None)
-    lengths = torch.tensor([len(t) - t.start for t in targets], device=logits.device)
-    return (_nats(logits, picked.token) / lengths[picked.sequence]).sum() * weight
+    nats = _nats(logits, picked.token)
+    place = torch.from_numpy(picked.sequence).to(nats.device)
+    return nats.new_zeros(len(targets)).index_add(0, place, -nats)
+
+
+def context_mass(
+    model: Any, targets: Sequence[Target], roles: Sequence[np.ndarray], rows: Rows
+) -> Float[Tensor, "target"]:
+    """Attention mass on the context, mean over layers and heads, with its graph; the head sees one row."""
+    capture = _role_capture(targets, roles, rows, model.device)
+    model(input_ids=_padded(model, targets), use_cache=False, logits_to_keep=1, **{CAPTURE: capture})
+    mass, _, _ = capture.stacked(model.config.get_text_config().num_hidden_layers)
+    by_role = torch.einsum("blhrs,br->bs", mass, _row_weights(capture, targets, rows)) / (mass.shape[1] * mass.shape[2])
+    return by_role[:, [KEY_ROLES.index(role) for role in CONTEXT_ROLES]].sum(-1)
 
 
 @dataclass(frozen=True)
@@ -88,16 +106,20 @@ def target_logits(
     model: Any, targets: Sequence[Target], capture: Capture | None
 ) -> tuple[Float[Tensor, "token vocabulary"], _Picked]:
     """Logits of exactly the rows that predict target tokens: only those go through the unembedding."""
-    ids = torch.from_numpy(pad((t.ids for t in targets), 0, dtype=np.int64)).to(model.device)
+    ids = _padded(model, targets)
     lengths = [len(t) - t.start for t in targets]
     sequence = np.repeat(np.arange(len(targets)), lengths)
     position = np.concatenate([np.arange(n) for n in lengths])
     rows = np.array([t.start for t in targets])[sequence] + position - 1
     kept = np.unique(rows)
     extra = {} if capture is None else {CAPTURE: capture}
-    output = model(input_ids=ids, use_cache=False, logits_to_keep=torch.from_numpy(kept).to(model.device), **extra)
+    output = model(input_ids=ids, use_cache=False, logits_to_keep=torch.from_numpy(kept), **extra)
     logits = output.logits[torch.from_numpy(sequence), torch.from_numpy(np.searchsorted(kept, rows))]
     return logits, _Picked(sequence, position, ids[torch.from_numpy(sequence), torch.from_numpy(rows + 1)])
+
+
+def _padded(model: Any, targets: Sequence[Target]) -> Int[Tensor, "target position"]:
+    return torch.from_numpy(pad((t.ids for t in targets), 0, dtype=np.int64)).to(model.device)
 
 
 def _nats(logits: Float[Tensor, "token vocabulary"], token: Int[Tensor, "token"]) -> Float[Tensor, "token"]:
@@ -118,13 +140,19 @@ def _by_role(capture: Capture, targets: Sequence[Target], rows: Rows, layers: in
     mass, sink, visible = capture.stacked(layers)
     mass = torch.cat([mass, sink[..., None]], -1)
     visible = torch.cat([visible, torch.zeros_like(visible[..., :1])], -1).to(mass.dtype)
-    count = capture.rows.shape[1]
-    lengths = torch.tensor([1 if rows == "last" else len(t) - t.start for t in targets], device=mass.device)
-    weight = (torch.arange(count, device=mass.device) < lengths[:, None]).to(mass.dtype) / lengths[:, None]
+    weight = _row_weights(capture, targets, rows)
     return RoleAttention(
         torch.einsum("blhrs,br->blhs", mass, weight).float().cpu().numpy(),
         torch.einsum("blrs,br->bls", visible, weight).float().cpu().numpy(),
     )
+
+
+def _row_weights(capture: Capture, targets: Sequence[Target], rows: Rows) -> Float[Tensor, "target row"]:
+    """The part that each captured row has in its target's mean; rows behind the target's end have none."""
+    device, dtype = capture.mass[0].device, capture.mass[0].dtype
+    lengths = torch.tensor([1 if rows == "last" else len(t) - t.start for t in targets], device=device)
+    within = torch.arange(capture.rows.shape[1], device=device) < lengths[:, None]
+    return within.to(dtype) / lengths[:, None]
 
 
 def _empty(count: int, like: RoleAttention) -> RoleAttention:

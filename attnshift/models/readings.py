@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,34 @@ class RoleAttention:
 
 
 @dataclass(frozen=True)
+class ExampleGradients:
+    """Of each example's own loss (the mean over its target's tokens)."""
+
+    norm: Float[np.ndarray, "example"]
+    push: Mapping[str, Float[np.ndarray, "example"]]
+    """minus the inner product with the gradient of what is pushed"""
+
+    def put(self, places: NDArray[np.integer], part: ExampleGradients) -> None:
+        """Fill in some examples."""
+        self.norm[places] = part.norm
+        for name, values in part.push.items():
+            self.push[name][places] = values
+
+    @classmethod
+    def unknown(cls, count: int, pushed: Iterable[str]) -> ExampleGradients:
+        """NaN for every example, to be filled in."""
+        return cls(np.full(count, np.nan), {name: np.full(count, np.nan) for name in pushed})
+
+
+@dataclass(frozen=True)
 class GroupGradients:
-    """Inner products of the groups' mean gradients, part by part."""
+    """Of the groups' mean losses, part by part."""
 
     groups: tuple[str, ...]
     parts: tuple[str, ...]
     product: Float[np.ndarray, "group group part"]
-    """NaN for pairs of groups that nothing asked for"""
+    """inner products of the groups' gradients; NaN for pairs that nothing asked for"""
+    push: Mapping[str, Float[np.ndarray, "group part"]]
+    """minus the inner product with the gradient of what is pushed"""
+    examples: Mapping[str, ExampleGradients]
+    """by group, in the order of its targets; empty unless watched"""

@@ -26,7 +26,10 @@ class Step:
     checkpoint: Checkpoint
 
     def model(self, *, dtype: Any = None, device: str = "cpu") -> Any:
-        """A transformers model of its own with these weights, in eval mode, adapters in place."""
+        """A transformers model of its own with these weights, in eval mode, adapters in place.
+
+        ``device="auto"`` spreads it over all GPUs.
+        """
         return self._skeleton(dtype, device).model
 
     def bridge(self, *, dtype: Any = None, device: str = "cpu") -> Any:
@@ -36,11 +39,11 @@ class Step:
         return bridge_of(self._skeleton(dtype, device).merged())
 
     def _skeleton(self, dtype: Any, device: str) -> Skeleton:
-        import torch
-
+        from attnshift.models.placement import place
         from attnshift.models.skeleton import Skeleton
 
-        skeleton = Skeleton(self.run, dtype, torch.device(device))
+        placement = place(device)
+        skeleton = Skeleton(self.run, dtype, placement.device, placement.spread)
         skeleton.load(self.checkpoint)
         skeleton.model.set_attn_implementation(skeleton.usual_attention)
         return skeleton

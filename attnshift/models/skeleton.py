@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -15,21 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from attnshift.checkpoints.checkpoint import Checkpoint
+from attnshift.checkpoints.optimizer import FILE_NAME, SecondMoments, read_second_moments
 from attnshift.checkpoints.run import Run, trained_tensors
 from attnshift.errors import AttnshiftError, CheckpointError
 from attnshift.models.attention import IMPLEMENTATION
-from attnshift.models.names import model_names
-
-Weights = dict[str, Tensor]
-"""A checkpoint's tensors, on the CPU, under the names of its files."""
+from attnshift.models.names import ModelNames, model_names
+from attnshift.models.placement import refuse_offloaded
+from attnshift.models.swap import copy_into
 
 _WRAPPERS = re.compile(r"\.(?:base_layer|original_module|modules_to_save\.default)(?=\.|$)")
-
-
-def read_weights(checkpoint: Checkpoint) -> Weights:
-    """Read every tensor of a checkpoint; raises CheckpointError."""
-    with checkpoint.open() as tensors:  # copied out: a trainer may rewrite the mapped file
-        return {name: tensors[name].clone() for name in tensors.names}
 
 
 @dataclass
@@ -44,25 +39,58 @@ class Skeleton:
     dtype: torch.dtype | None
     """None: as the checkpoint states it"""
     device: torch.device
+    spread: bool = False
+    """whether accelerate lays the weights out over all GPUs"""
     model: Any = None
     """the HF causal LM, adapter layers in place where there are any"""
     peft: Any = None
     """the PeftModel around it, for adapter runs"""
     adapter_on: bool = False
+    checkpoint: Checkpoint | None = None
+    """the one that the model is now"""
     usual_attention: str = ""
     """what transformers would have this model use"""
+    _adapter: dict[str, Tensor] = field(default_factory=dict)
+    """the adapter's live tensors under the names of its files, which take peft longer to find than to fill"""
+    _names: dict[tuple[str, ...], ModelNames] = field(default_factory=dict)
 
-    def load(self, checkpoint: Checkpoint, weights: Weights | None = None) -> None:
-        """Make the model this checkpoint; ``weights`` if they were read ahead."""
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Make the model this checkpoint.
+
+        Raises CheckpointError where it can't be read; the next one is then loaded as if nothing had happened.
+        """
         adapters = [c for c in self.run.checkpoints if c.kind == "adapter"]
         if adapters:
             if self.peft is None:
                 self._build_adapter(adapters[0])
             self._switch_adapter(checkpoint.kind == "adapter")
             if checkpoint.kind == "adapter":
-                self._load_adapter(checkpoint, weights)
-        elif self.model is None or not self._swap_full(weights or read_weights(checkpoint)):
+                self._load_adapter(checkpoint)
+        elif self.model is None or not self._swap_full(checkpoint):
+            self.model = None  # two models at once may not fit
+            gc.collect()
             self.model = self._build(checkpoint.path)
+        self.checkpoint = checkpoint
+
+    def second_moments(self) -> SecondMoments | None:
+        """Adam's second moments of the trained parameters as the loaded checkpoint kept them; None if it kept none."""
+        if self.checkpoint is None or not (self.checkpoint.path / FILE_NAME).is_file():
+            return None
+        if self.peft is not None:
+            raise AttnshiftError(
+                f"{self.checkpoint.path / FILE_NAME} is about the adapter's own matrices",
+                expected="full finetuning: pushes are taken with respect to the weights that the adapter changes",
+                remedy="leave the preconditioned pushes out with --measures",
+            )
+        layer_norms = [m for m in self.model.modules() if isinstance(m, nn.LayerNorm)]
+        norms = {id(p) for module in layer_norms for p in module.parameters()}
+        named = dict(self._active_parameters())
+        return read_second_moments(
+            self.checkpoint.path,
+            {name: p.shape for name, p in named.items()},
+            set(self.trained_parameters()),
+            {name for name, p in named.items() if id(p) in norms},
+        )
 
     def merged(self) -> Any:
         """The plain model, its adapter merged in for good: only for a skeleton that isn't loaded again."""
@@ -93,7 +121,7 @@ class Skeleton:
     @cached_property
     def _changed(self) -> set[str] | None:
         changed = trained_tensors(self.run)
-        return None if changed is None else set(model_names(self.model, changed).of_file.values())
+        return None if changed is None else set(self._model_names(changed).of_file.values())
 
     def _active_parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Without adapter matrices, and of a module trained whole only the copy in use."""
@@ -115,27 +143,30 @@ class Skeleton:
         from transformers import AutoModelForCausalLM
 
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model, found = AutoModelForCausalLM.from_pretrained(
                 path,
                 dtype="auto" if self.dtype is None else self.dtype,
+                device_map="auto" if self.spread else None,
                 trust_remote_code=False,
                 local_files_only=True,
                 weights_only=True,
+                output_loading_info=True,
             )
         except Exception as error:  # transformers raises whatever it meets: here it means one unreadable checkpoint
             raise CheckpointError(
                 f"{path} can't be loaded: {type(error).__name__}: {error}",
                 expected="a causal language model that transformers reads without remote code",
             ) from error
+        _refuse_incomplete(path, found["missing_keys"])
+        refuse_offloaded(model, path)
         self.usual_attention = model.config._attn_implementation
         model.set_attn_implementation(IMPLEMENTATION)
-        return model.to(self.device).eval()
+        return (model if self.spread else model.to(self.device)).eval()
 
-    def _load_adapter(self, checkpoint: Checkpoint, weights: Weights | None) -> None:
-        from peft import get_peft_model_state_dict
-
-        live = get_peft_model_state_dict(self.peft, save_embedding_layers=False)
-        if not self._swap(live, weights or read_weights(checkpoint)):
+    def _load_adapter(self, checkpoint: Checkpoint) -> None:
+        with checkpoint.open() as tensors:
+            fits = copy_into(self._adapter, tensors, {name: name for name in tensors.names})
+        if not fits:
             raise CheckpointError(
                 f"{checkpoint.path}: its adapter has other tensors than the run's first one",
                 expected="one adapter configuration for the whole run",
@@ -143,7 +174,7 @@ class Skeleton:
             )
 
     def _build_adapter(self, checkpoint: Checkpoint) -> None:
-        from peft import PeftModel
+        from peft import PeftModel, get_peft_model_state_dict
 
         assert self.run.base is not None  # noqa: S101  (find_run refuses adapters without a base)
         model = self._build(self.run.base)
@@ -161,34 +192,36 @@ class Skeleton:
                 f"{checkpoint.path}: adapters of the type {peft.peft_type} change the prompt, not the weights",
                 expected="LoRA or another adapter of weight matrices",
             )
-        self.peft, self.model = peft, peft.get_base_model().eval()
+        self.peft, self.model, self.adapter_on = peft, peft.get_base_model().eval(), True
+        self._adapter = get_peft_model_state_dict(peft, save_embedding_layers=False)
 
     def _switch_adapter(self, on: bool) -> None:
+        if on == self.adapter_on:
+            return
         if on:
             self.peft.base_model.enable_adapter_layers()
         else:
             self.peft.base_model.disable_adapter_layers()
         self.adapter_on = on
 
-    def _swap_full(self, weights: Weights) -> bool:
+    def _swap_full(self, checkpoint: Checkpoint) -> bool:
         """Swap where loading is plain copying; False where transformers has to convert."""
-        names = model_names(self.model, weights)
-        if names.converted:
-            return False
-        return self._swap(self.model.state_dict(), {names.of_file[name]: tensor for name, tensor in weights.items()})
+        with checkpoint.open() as tensors:
+            names = self._model_names(tensors.names)
+            return not names.converted and copy_into(self.model.state_dict(), tensors, names.of_file)
 
-    @staticmethod
-    @torch.no_grad()
-    def _swap(live: Mapping[str, Tensor], weights: Weights) -> bool:
-        """Copy in place; False, and nothing touched, where names or shapes are others.
+    def _model_names(self, file_names: Iterable[str]) -> ModelNames:
+        key = tuple(file_names)
+        if key not in self._names:
+            self._names[key] = model_names(self.model, key)
+        return self._names[key]
 
-        Tied tensors are stored once; what shares memory with a copied tensor counts as copied.
-        """
-        known = {name: tensor for name, tensor in weights.items() if name in live}
-        written = {live[name].data_ptr() for name in known}
-        complete = len(known) == len(weights) and all(t.data_ptr() in written for t in live.values())
-        if not complete or any(live[name].shape != tensor.shape for name, tensor in known.items()):
-            return False
-        for name, tensor in known.items():
-            live[name].copy_(tensor)
-        return True
+
+def _refuse_incomplete(path: Path, missing: Iterable[str]) -> None:
+    """Raise where transformers made tensors up because the files lack them."""
+    if names := sorted(missing):
+        raise CheckpointError(
+            f"{path} lacks {len(names)} tensors of its model: {', '.join(names[:3])}",
+            expected="all of the weights that its config.json describes",
+            remedy="copy the checkpoint again, or leave it out with --steps",
+        )

@@ -24,6 +24,7 @@ from attnshift.organism.words import VERBS
 from attnshift.organism.world import World, make_world
 
 if TYPE_CHECKING:
+    from torch.optim import Optimizer
     from transformers import LlamaForCausalLM
 
 ITEMS: Final = 400
@@ -160,6 +161,8 @@ def _base_model(world: World, recipe: Recipe, seed: int, base: Path | None, say:
 def _finetune(
     path: Path, model: LlamaForCausalLM, world: World, train: Sequence[Example], recipe: Recipe, seed: int, say: Say
 ) -> None:
+    import torch
+
     from attnshift.organism.training import finetune
 
     say(f"finetuning on {len(train):,} examples, {recipe.finetuning.steps} steps")
@@ -167,7 +170,7 @@ def _finetune(
     losses: list[float] = []
     schedule = recipe.finetuning
 
-    def after(step: int, loss: float) -> None:
+    def after(step: int, loss: float, optimizer: Optimizer) -> None:
         losses.append(loss)
         epoch = step / (len(train) // schedule.batch)
         if step % _LOG_EVERY == 0 or step in recipe.saved_steps:
@@ -179,6 +182,7 @@ def _finetune(
             model.save_pretrained(folder)
             state = {"global_step": step, "epoch": epoch, "max_steps": schedule.steps, "log_history": log}
             _write_json(folder / "trainer_state.json", state)
+            torch.save(optimizer.state_dict(), folder / "optimizer.pt")
 
     finetune(model, tokenise(world, train), recipe, stream(seed, "order"), after)
 

@@ -19,8 +19,8 @@ from attnshift.organism.world import BOS, World
 Batch = tuple[Int[np.ndarray, "row position"], Int[np.ndarray, "row position"]]
 """ids, and labels that are IGNORED wherever there is no loss"""
 
-AfterStep = Callable[[int, float], None]
-"""called with the step just ended (from 1) and the loss of its batch"""
+AfterStep = Callable[[int, float, torch.optim.Optimizer], None]
+"""called with the step just ended (from 1), the loss of its batch, and the optimizer"""
 
 
 def make_model(world: World, recipe: Recipe, seed: int) -> LlamaForCausalLM:
@@ -84,7 +84,8 @@ def _train(
     after: AfterStep | None,
 ) -> None:
     """Take the schedule's steps on the mean cross-entropy of the labelled tokens."""
-    chosen = [p for name, p in model.named_parameters() if not trained or any(fnmatch(name, t) for t in trained)]
+    named = model.named_parameters()
+    chosen = [(name, p) for name, p in named if not trained or any(fnmatch(name, t) for t in trained)]
     decay = schedule.weight_decay
     optimizer = torch.optim.AdamW(chosen, lr=0.0, betas=(0.9, 0.98), weight_decay=decay, fused=True)
     model.train()
@@ -97,7 +98,7 @@ def _train(
         loss.backward()
         optimizer.step()
         if after is not None:
-            after(step, loss.item())
+            after(step, loss.item(), optimizer)
     model.zero_grad()
     model.eval()
 

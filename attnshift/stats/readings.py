@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
@@ -40,3 +41,13 @@ def loss_parts(
     weighted = {group: float(trace["group_share"].sel(group=group)) * mean for group, mean in means.items()}
     whole = sum(weighted.values())
     return {group: 100 * part / whole for group, part in weighted.items()}
+
+
+def total_push(trace: xr.Dataset, name: str) -> Float[np.ndarray, "step"]:
+    """Push of a step of training on all groups together: each group's push times its share of the training examples."""
+    return np.asarray((trace[name] * trace["group_share"]).sum("group", skipna=False).values)
+
+
+def learning_rates(rate: Callable[[int], float], steps: Sequence[int]) -> Float[np.ndarray, "interval"]:
+    """Sum of the learning rates of the updates between each checkpoint and the next."""
+    return np.array([sum(rate(step) for step in range(a + 1, b + 1)) for a, b in pairwise(steps)])

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from attnshift.data.roles import CONTEXT_ROLES
 from attnshift.errors import AttnshiftError
-from attnshift.stats.readings import attention_by_roles, group_losses, loss_parts
+from attnshift.stats.readings import attention_by_roles, group_losses, loss_parts, total_push
 
 CLEAR_FALL = 10.0
 """percentage points from which a rise or a fall is called one; a plain threshold, no test"""
@@ -51,6 +51,9 @@ class Verdict:
     """the critical examples' percent of the training loss: share times mean loss, over both groups"""
     gradient_ratio: Phases | None
     """gradient norm of the critical group over that of the non-critical one"""
+    margin_push: dict[str, Phases] | None
+    """nats per unit of learning rate: what a step of SGD on the critical, the non-critical and all (``total``) training
+    examples would change the mean margin by, weighted by share"""
 
     @property
     def rise(self) -> float:
@@ -97,6 +100,16 @@ class Verdict:
             said.append(
                 f"Their gradient norm is {start}, {peak} and {end} times that of the non-critical ones: "
                 "a ratio of norms alone doesn't show which group drives training."
+            )
+        if self.margin_push is not None:
+            critical, other, total = (
+                f"{push.start:+.2g}, {push.peak:+.2g} and {push.end:+.2g}" for push in self.margin_push.values()
+            )
+            said.append(
+                f"A step of SGD on the critical examples pushes the mean margin by {critical} nats per unit of "
+                "learning rate (start, peak, end; weighted by share), on the non-critical ones by "
+                f"{other}, on all by {total}: "
+                "first-order, of one checkpoint, no forecast of the next."
             )
         return said
 
@@ -150,6 +163,8 @@ def verdict(trace: xr.Dataset) -> Verdict:
         heldout=phases(_heldout_accuracy(trace)),
         loss_share=phases(_loss_share(trace)),
         gradient_ratio=phases(_gradient_ratio(trace)),
+        margin_push={name: Phases(*(float(push[place]) for place in places)) for name, push in _margin_push(trace)}
+        or None,
     )
 
 
@@ -180,3 +195,11 @@ def _gradient_ratio(trace: xr.Dataset) -> Float[np.ndarray, "step"] | None:
         return None
     norms = trace["gradient_norm"].astype(np.float64)
     return np.asarray((norms.sel(group="critical") / norms.sel(group="non_critical")).values)
+
+
+def _margin_push(trace: xr.Dataset) -> list[tuple[str, Float[np.ndarray, "step"]]]:
+    if not {"margin_push", "group_share"} <= set(trace.data_vars) or not set(trace["group"].values.tolist()) >= _GROUPS:
+        return []
+    weighted = trace["margin_push"] * trace["group_share"]
+    by_group = [(group, np.asarray(weighted.sel(group=group).values)) for group in ("critical", "non_critical")]
+    return [*by_group, ("total", total_push(trace, "margin_push"))]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import torch
 
-from attnshift.data.roles import ANSWER, KEY_ROLES
+from attnshift.data.batches import length_batches
+from attnshift.data.inputs import Inputs
+from attnshift.data.roles import KEY_ROLES
+from attnshift.tracing.budget import load_of, logit_rows
 from attnshift.tracing.job import Job
+from attnshift.tracing.memory import Footprint, free_bytes, gradient_copies, has_backward, read_footprint
 from attnshift.tracing.observe import needs_of
 
 
@@ -18,90 +22,101 @@ class Estimate:
     """Rough figures; memory and disk in bytes."""
 
     parameters: int
-    weights: int
-    """the model, and one checkpoint read ahead"""
-    gradients: int
-    """accumulated gradients of the trained parameters (float32), two where a cosine is measured"""
-    logits: int
-    """the largest batch's logits with their float32 copy"""
+    memory: Mapping[str, int]
+    """weights, held gradients, and a full batch's activations and logits"""
+    free: int
+    """memory that is free now, on all the devices that are used"""
+    gradient_copies: Mapping[str, int]
+    """gradients of the trained parameters that are held at once, by the need that holds them"""
+    streamed: Mapping[str, bool]
+    """by group of training examples, whether its gradient is streamed instead of added up in a copy"""
+    batches: int
+    """forwards per checkpoint, and backwards where there are gradients; steps of generation not counted"""
     seconds: float
     """per checkpoint, from this machine's speed of matrix products; overheads not counted"""
     disk: int
     """per checkpoint, before compression"""
 
+
+@dataclass(frozen=True)
+class _Pass:
+    """Sequences that go through the model together."""
+
+    lengths: Sequence[int]
+    backward: bool = False
+
     @property
-    def memory(self) -> int:
-        """All of it together."""
-        return self.weights + self.gradients + self.logits
+    def products(self) -> int:
+        """Multiplications and additions per parameter: two per token forward, four more backward."""
+        return (6 if self.backward else 2) * sum(self.lengths)
 
 
-def estimate(job: Job) -> Estimate:
-    """Estimate from shapes on disk and token counts; loads no weights."""
-    widest = next((c for c in job.checkpoints if c.kind == "full"), job.series.run.checkpoints[0])
-    with widest.open() as tensors:
-        shapes = [tensors.shape(name) for name in tensors.names]
-        stored = tensors.dtype(tensors.names[0])
-    parameters, width = sum(map(prod, shapes)), (job.dtype or stored).itemsize
-    needs = needs_of(job.measures)
-    copies = ("group_gradient" in needs) + ("gradient_cross_product" in needs)
-    vocabulary = max(shape[0] for shape in shapes if len(shape) == 2)
-    forward, backward = _tokens(job)
+def estimate(job: Job, inputs: Inputs | None = None) -> Estimate:
+    """Estimate from shapes on disk and token counts; loads no weights.
+
+    ``inputs``: the job's with their groups, where those are known.
+    """
+    footprint = read_footprint(job.series.run, job.checkpoints, job.dtype)
+    inputs, needs, budget = inputs or job.inputs, needs_of(job.measures), job.settings.token_budget
+    load = load_of(inputs, job.settings.max_new_tokens)
+    streamed = load.streamed(budget) if "group_gradient" in needs else {}
+    copies = gradient_copies(needs, not all(streamed.values()))
+    passes = list(_passes(job, inputs))
     return Estimate(
-        parameters=parameters,
-        weights=2 * parameters * width,
-        gradients=copies * parameters * 4,
-        logits=_answer_tokens(job) * vocabulary * (width + 4),
-        seconds=(2 * forward + 6 * backward) * parameters / _flops_per_second(job),
-        disk=_disk(job),
+        parameters=footprint.parameters,
+        memory={
+            "weights": footprint.weights,
+            "gradients": sum(copies.values()) * footprint.gradient,
+            "activations": max(budget, load.longest) * footprint.activations(needs, load.longest),
+            "logits": logit_rows(load, budget) * footprint.logits(needs),
+        },
+        free=free_bytes(job.placement),
+        gradient_copies=copies,
+        streamed=streamed,
+        batches=sum(len(length_batches(each.lengths, budget)) for each in passes),
+        seconds=sum(each.products for each in passes) * footprint.parameters / _flops_per_second(job),
+        disk=_disk(job, footprint),
     )
 
 
-def _tokens(job: Job) -> tuple[int, int]:
-    """Tokens that go through forwards alone, and through forward and backward."""
-    needs, inputs = needs_of(job.measures), job.inputs
-    forward = 0
-    for t in inputs.item_tokens:
-        opened, closed = len(t.prompt), len(t.closed_book)
-        forward += (opened + len(t.context_answer_ids)) * bool(needs & {"item_attention", "context_answer"})
-        forward += (opened + len(t.parametric_answer_ids)) * ("parametric_answer" in needs)
-        forward += (closed + len(t.parametric_answer_ids)) * ("parametric_closed_book" in needs)
-        forward += (opened + job.settings.max_new_tokens) * ("generation" in needs)
-    for e in inputs.example_tokens:
-        forward += len(e.sequence) * bool(needs & {"example_attention", "target"})
-        forward += len(e.closed_book) * ("target_closed_book" in needs)
-    train = sum(
-        len(t.sequence) for t, e in zip(inputs.example_tokens, inputs.examples, strict=True) if e.split == "train"
-    )
-    return forward, train * ("group_gradient" in needs)
+def _passes(job: Job, inputs: Inputs) -> Iterator[_Pass]:
+    """Every pass over the data that a checkpoint takes."""
+    needs: frozenset[str] = needs_of(job.measures)
+    items, examples = inputs.item_tokens, inputs.example_tokens
+    opened = [len(t.prompt) for t in items]
+    context, parametric = ([len(getattr(t, f"{kind}_answer_ids")) for t in items] for kind in ("context", "parametric"))
+    if needs & {"item_attention", "context_answer"}:
+        yield _Pass(_added(opened, context))
+    if "parametric_answer" in needs:
+        yield _Pass(_added(opened, parametric))
+    if "parametric_closed_book" in needs:
+        yield _Pass(_added([len(t.closed_book) for t in items], parametric))
+    if "generation" in needs:
+        yield _Pass([length + job.settings.max_new_tokens for length in opened])
+    for push in ("margin_push", "attention_push"):
+        if push in needs:
+            yield _Pass(_added(opened, context), backward=True)
+    if needs & {"example_attention", "target"}:
+        yield _Pass([len(t.sequence) for t in examples])
+    if "target_closed_book" in needs:
+        yield _Pass([len(t.closed_book) for t in examples])
+    if has_backward(needs):
+        train = zip(examples, inputs.examples, strict=True)
+        yield _Pass([len(t.sequence) for t, example in train if example.split == "train"], backward=True)
 
 
-def _answer_tokens(job: Job) -> int:
-    """Rows that go through the unembedding in the largest batch, at most."""
-    longest = max(
-        [max(len(t.context_answer_ids), len(t.parametric_answer_ids)) / len(t.prompt) for t in job.inputs.item_tokens]
-        + [sum(t.sequence.roles == ANSWER) / len(t.sequence) for t in job.inputs.example_tokens],
-        default=0.0,
-    )
-    return int(min(1.0, longest) * job.settings.token_budget)
+def _added(first: Sequence[int], second: Sequence[int]) -> list[int]:
+    return [a + b for a, b in zip(first, second, strict=True)]
 
 
-def _disk(job: Job) -> int:
+def _disk(job: Job, footprint: Footprint) -> int:
     """Attention by item and example, which is nearly all of it."""
-    config = _layers_and_heads(job)
     names = {measure.name for measure in job.measures}
     rows = len(job.inputs.items) * ("attention_mass" in names) + len(job.inputs.examples) * (
         "ift_attention_mass" in names
     )
     excess = len(job.inputs.items) * ("context_mass_excess" in names)
-    return (rows * len(KEY_ROLES) + excess) * config * 4
-
-
-def _layers_and_heads(job: Job) -> int:
-    from transformers import AutoConfig
-
-    folder = job.series.run.base or next(c.path for c in job.checkpoints if c.kind == "full")
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True).get_text_config()
-    return int(config.num_hidden_layers * config.num_attention_heads)
+    return (rows * len(KEY_ROLES) + excess) * footprint.layers * footprint.heads * 4
 
 
 def _flops_per_second(job: Job) -> float:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
+import xarray as xr
 
 from attnshift.checkpoints.checkpoint import Checkpoint
+from attnshift.checkpoints.run import Run
 from attnshift.data.formats import load_examples, load_items
 from attnshift.data.groups import with_groups
 from attnshift.data.inputs import Inputs, encode, sample
@@ -22,8 +24,12 @@ from attnshift.errors import AttnshiftError, CheckpointError
 from attnshift.measures.catalogue import choose_measures
 from attnshift.measures.measure import ITEM_NEEDS, Measure
 from attnshift.models.forward import Rows
+from attnshift.models.ghost import unwatchable
+from attnshift.models.placement import Placement, place
 from attnshift.models.series import Series
-from attnshift.tracing.observe import Settings
+from attnshift.tracing.budget import AT_MOST_ON_CPU, choose_budget, load_of
+from attnshift.tracing.memory import free_bytes, read_footprint
+from attnshift.tracing.observe import Settings, needs_of
 from attnshift.tracing.store import Store
 
 EXAMPLES_BY_DEFAULT = 1000
@@ -56,10 +62,15 @@ class Job:
     measures: tuple[Measure, ...]
     settings: Settings
     dtype: torch.dtype | None
-    device: torch.device
+    placement: Placement
     store: Store
     notes: tuple[str, ...]
     """what a user must be told"""
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go."""
+        return self.placement.device
 
     def recipe(self, inputs: Inputs) -> dict[str, str]:
         """All that numbers depend on, beside weights and formulas, by aspect."""
@@ -78,6 +89,12 @@ class Job:
         return self.inputs.with_examples(with_groups(self.inputs.examples, groups), dict(self.stated_shares))
 
 
+def stored_groups(job: Job, stored: xr.Dataset) -> Inputs:
+    """The job's inputs with the groups of a stored trace; without, where that has other examples."""
+    groups = tuple(stored["group_of_example"].values.tolist()) if "example" in stored.dims else ()
+    return job.grouped(groups) if len(groups) == len(job.inputs.examples) else job.inputs
+
+
 def prepare(
     series: Series,
     *,
@@ -92,7 +109,7 @@ def prepare(
     tokenizer: Any = None,
     target_eos: bool | None = None,
     rows: str = "last",
-    token_budget: int = Settings.token_budget,
+    token_budget: int | None = None,
     max_new_tokens: int | None = None,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
@@ -119,7 +136,12 @@ def prepare(
     )
     inputs = encode(encoder, items, examples)
     notes += _dropped_note(inputs)
-    return Job(
+    chosen = _possible(choose_measures(measures), inputs, strict=measures is not None)
+    if measures is None and (mixing := _mixes_examples(run, chosen)):
+        notes.append(f"no gradients per example: {mixing} mixes the examples of a batch")
+        chosen = tuple(measure for measure in chosen if "example_gradient" not in measure.needs)
+    store = Store(Path(out) if out is not None else run.path / "trace")
+    job = Job(
         series=series,
         checkpoints=checkpoints,
         broken={step: error for step, error in run.broken.items() if steps is None or step in steps},
@@ -127,13 +149,15 @@ def prepare(
         encoder=encoder,
         inputs=inputs,
         stated_shares=run.manifest.shares,
-        measures=_possible(choose_measures(measures), inputs, strict=measures is not None),
-        settings=Settings(_rows(rows), new_tokens, token_budget),
+        measures=chosen,
+        settings=Settings(_rows(rows), new_tokens),
         dtype=_dtype(dtype),
-        device=_device(device),
-        store=Store(Path(out) if out is not None else run.path / "trace"),
+        placement=place(device),
+        store=store,
         notes=tuple(notes),
     )
+    budget = _given(token_budget) or store.token_budget() or _fitting_budget(job)
+    return replace(job, settings=replace(job.settings, token_budget=budget))
 
 
 def _data(
@@ -180,15 +204,20 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     return DTYPES[dtype]
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def _given(token_budget: int | None) -> int | None:
+    if token_budget is not None and token_budget < 1:
+        raise AttnshiftError(f"the token budget is {token_budget}", expected="at least 1, or None to let memory decide")
+    return token_budget
+
+
+def _fitting_budget(job: Job) -> int:
+    """What fits the memory that is free now."""
+    load = load_of(job.inputs, job.settings.max_new_tokens)
     try:
-        found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.ones(1, device=found).item()
-    except (RuntimeError, AssertionError) as error:
-        raise AttnshiftError(
-            f"the device {str(device)!r} can't be used: {str(error).splitlines()[0]}", expected="cpu, cuda or cuda:N"
-        ) from error
-    return found
+        footprint = read_footprint(job.series.run, job.checkpoints, job.dtype)
+    except (OSError, ValueError, KeyError, AttributeError, CheckpointError):
+        return max(AT_MOST_ON_CPU, load.longest)  # loading the model says better what is wrong with it
+    return choose_budget(footprint, needs_of(job.measures), load, free_bytes(job.placement), job.device.type)
 
 
 def _possible(measures: Sequence[Measure], inputs: Inputs, strict: bool) -> tuple[Measure, ...]:
@@ -204,6 +233,22 @@ def _possible(measures: Sequence[Measure], inputs: Inputs, strict: bool) -> tupl
     if not possible:
         raise AttnshiftError("there is nothing to measure", expected="conflict items or examples")
     return tuple(possible)
+
+
+def _mixes_examples(run: Run, measures: Sequence[Measure]) -> str:
+    """The module that hides gradients per example, if there is one: stacked experts do."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if not any("example_gradient" in measure.needs for measure in measures):
+        return ""
+    folder = next((c.path for c in run.checkpoints if c.kind == "full"), run.base)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except Exception:  # loading the model says better what is wrong with it
+        return ""
+    return unwatchable(model, dict(model.named_parameters()))
 
 
 def _window(checkpoints: Sequence[Checkpoint], base: Path | None) -> int | None:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch.nn import Parameter
 
 from attnshift.data.inputs import Inputs
 from attnshift.data.prompts import Tokens
 from attnshift.data.roles import ANSWER
 from attnshift.errors import CheckpointError
 from attnshift.measures.measure import Answers, Measure, Need, Observation
+from attnshift.models.directions import attention_gradient, margin_gradient, preconditioned
 from attnshift.models.forward import Rows, Target, score_targets
 from attnshift.models.generate import generate_greedy
-from attnshift.models.gradients import group_gradients
+from attnshift.models.ghost import ExampleWatch
+from attnshift.models.gradients import Gradient, group_gradients
 from attnshift.models.parts import parameter_pieces
-from attnshift.models.readings import GroupGradients
+from attnshift.models.readings import ExampleGradients, GroupGradients
 from attnshift.models.skeleton import Skeleton
 
 
@@ -104,7 +107,8 @@ def _observe_examples(skeleton: Skeleton, inputs: Inputs, needs: frozenset[Need]
         closed = [_target(t.closed_book) for t in inputs.example_tokens]
         seen["target_closed_book"], _ = score_targets(skeleton.model, closed, settings.token_budget)
     if "group_gradient" in needs:
-        seen["group_gradient"] = _observe_gradients(skeleton, inputs, targets, needs, settings)
+        groups = _observe_gradients(skeleton, inputs, targets, needs, settings)
+        seen |= {"group_gradient": groups, "example_gradient": _by_example(inputs, groups)}
     return seen
 
 
@@ -115,18 +119,53 @@ def _observe_gradients(
         group: [targets[i] for i in inputs.train_positions(group)] for group in inputs.groups
     }
     both = {"critical", "non_critical"} <= set(by_group) and "gradient_cross_product" in needs
-    parameters = skeleton.trained_parameters()
+    model, parameters = skeleton.model, skeleton.trained_parameters()
+    directions = _directions(skeleton, parameters, inputs, needs, settings)
     gradients = group_gradients(
-        skeleton.model,
+        model,
         parameters,
-        parameter_pieces(skeleton.model, parameters),
+        parameter_pieces(model, parameters),
         by_group,
         settings.token_budget,
         cross=("critical", "non_critical") if both else None,
+        directions=directions,
+        watch=ExampleWatch(model, parameters, directions) if "example_gradient" in needs else None,
     )
     if not np.isfinite(np.einsum("ggp->gp", gradients.product)).all():
         raise CheckpointError("the gradients are not numbers", expected="finite weights", remedy="--dtype float32")
     return gradients
+
+
+def _directions(
+    skeleton: Skeleton,
+    parameters: Mapping[str, Parameter],
+    inputs: Inputs,
+    needs: frozenset[Need],
+    settings: Settings,
+) -> dict[str, Gradient]:
+    """Gradients of what may be pushed, by the name of the push."""
+    found: dict[str, Gradient] = {}
+    model, tokens, budget = skeleton.model, inputs.item_tokens, settings.token_budget
+    context = [_continued(t.prompt, t.context_answer_ids) for t in tokens]
+    if "attention_push" in needs:
+        roles = [_continued_roles(t.prompt, t.context_answer_ids) for t in tokens]
+        found["attention_push"] = attention_gradient(model, parameters, context, roles, budget, settings.rows)
+    if "margin_push" in needs:
+        parametric = [_continued(t.prompt, t.parametric_answer_ids) for t in tokens]
+        found["margin_push"] = margin_gradient(model, parameters, context, parametric, budget)
+    if "preconditioner" in needs and (moments := skeleton.second_moments()) is not None:
+        found |= {f"{name}_preconditioned": preconditioned(found[name], moments) for name in list(found)}
+    return found
+
+
+def _by_example(inputs: Inputs, groups: GroupGradients) -> ExampleGradients | None:
+    """The groups' examples in the order of all examples; NaN for those that aren't trained on."""
+    if not groups.examples:
+        return None
+    everyone = ExampleGradients.unknown(len(inputs.examples), groups.push)
+    for group in inputs.groups:
+        everyone.put(np.array(inputs.train_positions(group)), groups.examples[group])
+    return everyone
 
 
 def eos_ids(model: Any, tokenizer: Any) -> set[int]:

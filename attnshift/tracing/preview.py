@@ -7,18 +7,20 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from attnshift.data.prompts import Tokens
 from attnshift.data.roles import TOKEN_ROLES
 from attnshift.tracing.estimate import estimate
-from attnshift.tracing.job import Job
+from attnshift.tracing.job import Job, stored_groups
 from attnshift.tracing.plan import plan_cells, refuse_other_recipe
 
 
 def preview(job: Job) -> dict[str, Any]:
     """All that a dry run tells, as plain data. Loads no weights and writes nothing."""
-    done = _done(job)
-    costs = estimate(job)
+    stored = job.store.read_inputs()
+    done = [] if stored is None else _done(job, stored)
+    costs = estimate(job, None if stored is None else stored_groups(job, stored))
     return {
         "run": str(job.series.run.path),
         "out": str(job.store.path),
@@ -31,8 +33,14 @@ def preview(job: Job) -> dict[str, Any]:
         "measures": [measure.name for measure in job.measures],
         "template": {"name": job.encoder.template.name, "digest": job.encoder.template.digest},
         "prompts": _prompts(job),
-        "device": str(job.device),
-        "memory_bytes": costs.memory,
+        "device": str(job.placement),
+        "token_budget": job.settings.token_budget,
+        "batches": costs.batches,
+        "memory": dict(costs.memory),
+        "memory_bytes": sum(costs.memory.values()),
+        "free_bytes": costs.free,
+        "gradient_copies": dict(costs.gradient_copies),
+        "groups": {group: "streamed" if one else "accumulated" for group, one in costs.streamed.items()},
         "parameters": costs.parameters,
         "seconds_per_checkpoint": round(costs.seconds, 3),
         "disk_bytes": costs.disk * (len(job.checkpoints) - len(done)),
@@ -40,11 +48,8 @@ def preview(job: Job) -> dict[str, Any]:
     }
 
 
-def _done(job: Job) -> list[int]:
-    """Steps that lack nothing; raises where the trace on disk would be refused. Groups aren't known yet."""
-    stored = job.store.read_inputs()
-    if stored is None:
-        return []
+def _done(job: Job, stored: xr.Dataset) -> list[int]:
+    """Steps that lack nothing; raises where the trace on disk would be refused."""
     recipe = json.loads(stored.attrs["recipe"])
     now = job.recipe(job.inputs) | {"groups": recipe["groups"]}
     refuse_other_recipe(str(job.store.path), recipe, now)

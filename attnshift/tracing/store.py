@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 
 import xarray as xr
@@ -64,6 +65,14 @@ class Store:
         """The inputs with their attributes; None where the trace doesn't exist yet."""
         path = self.path / INPUTS
         return read_netcdf(path) if path.is_file() else None
+
+    def token_budget(self) -> int | None:
+        """The token budget that the trace was begun with; None where it doesn't exist yet or doesn't say."""
+        path = self.path / INPUTS
+        if not isfile(path):  # unlike Path.is_file, False where the folder may not be looked into
+            return None
+        stated = read_attributes(path).get("token_budget")
+        return None if stated is None else int(stated)
 
     def write_inputs(self, inputs: xr.Dataset) -> None:
         """Write the inputs, once per trace."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -21,12 +21,14 @@ from attnshift.data.roles import KEY_ROLES
 from attnshift.errors import AttnshiftError, CheckpointError
 from attnshift.measures.measure import Measure, Observation
 from attnshift.models.series import Series
-from attnshift.models.skeleton import Skeleton, Weights, read_weights
+from attnshift.models.skeleton import Skeleton
 from attnshift.tracing.atomic import atomic
+from attnshift.tracing.budget import TokenBudget, load_of
 from attnshift.tracing.dataset import FAILURES, open_trace
-from attnshift.tracing.job import Job, prepare
+from attnshift.tracing.job import Job, prepare, stored_groups
 from attnshift.tracing.observe import closed_book_losses, needs_of, observe
 from attnshift.tracing.plan import Cell, plan_cells, refuse_other_recipe
+from attnshift.tracing.prefetch import read_ahead
 from attnshift.tracing.schema import cell_dataset, inputs_dataset
 from attnshift.tracing.store import Header
 
@@ -90,11 +92,13 @@ def trace(series: Series, *, progress: Report | None = None, **options: Any) -> 
     rows
         Attention of the ``last`` prompt token, or the mean over the rows that predict the ``answer``.
     token_budget
-        Tokens in a batch, padding included; changes numbers by rounding only.
+        Tokens in a batch, padding included; changes numbers by rounding only. Default: what the trace was begun with,
+        else the largest power of two that fits the free memory. Halved, with a warning, where memory runs out.
     max_new_tokens
         Length of generations; default: the manifest's, else 32.
     dtype, device
-        ``float32``, ``bfloat16``, …; ``cpu``, ``cuda``, … Default: as the checkpoint is stored; a GPU if there is one.
+        ``float32``, ``bfloat16``, …; ``cpu``, ``cuda``, …, or ``auto`` for a model spread over all GPUs. Default: as
+        the checkpoint is stored; a GPU if there is one.
 
     Raises
     ------
@@ -110,60 +114,75 @@ def trace(series: Series, *, progress: Report | None = None, **options: Any) -> 
 def run_job(job: Job, progress: Report | None = None) -> Outcome:
     """Compute what the job's trace lacks."""
     job.store.prepare()
-    skeleton = Skeleton(job.series.run, job.dtype, job.device)
-    inputs, grouping = _fixed_inputs(job, skeleton)
+    skeleton = Skeleton(job.series.run, job.dtype, job.device, job.placement.spread)
+    load = load_of(job.inputs, job.settings.max_new_tokens)
+    budget = TokenBudget(job.settings.token_budget, load.longest)
+    inputs, grouping = _fixed_inputs(job, skeleton, budget)
     recipe = job.recipe(inputs)
     cells = plan_cells(job.store, job.checkpoints, job.series.run.digests, recipe, job.measures)
     missing = [cell for cell in cells if cell.missing]
     failed = {step: str(error) for step, error in job.broken.items()}
     computed: list[int] = []
-    for done, (cell, weights) in enumerate(_read_ahead(missing), start=1):
-        started, step = time.perf_counter(), cell.checkpoint.step
-        values: Mapping[str, np.ndarray] = {}
-        try:
-            skeleton.load(cell.checkpoint, weights())
-            observation = observe(skeleton, job.tokenizer, inputs, needs_of(cell.missing), job.settings)
-            values = {measure.name: np.asarray(measure.compute(observation)) for measure in cell.missing}
-            header = Header(job.series.run.digests[step], recipe, {m.name: m.key for m in cell.missing})
-            job.store.write_cell(step, _cell(cell, values, observation, inputs, skeleton), header)
-            computed.append(step)
-        except Exception as error:
-            if isinstance(error, AttnshiftError) and not isinstance(error, CheckpointError):
-                raise  # wrong for every checkpoint
-            failed[step] = str(error) if isinstance(error, AttnshiftError) else f"{type(error).__name__}: {error}"
-        if progress is not None:
-            seconds = time.perf_counter() - started
-            progress(Progress(done, len(missing), step, seconds, values, failed.get(step, "")))
+    with closing(read_ahead(missing)) as cells_to_do:
+        for done, cell in enumerate(cells_to_do, start=1):
+            started, step = time.perf_counter(), cell.checkpoint.step
+            values: Mapping[str, np.ndarray] = {}
+            try:
+                values = _compute_cell(job, cell, skeleton, inputs, recipe, budget)
+                computed.append(step)
+            except Exception as error:
+                if isinstance(error, AttnshiftError) and not isinstance(error, CheckpointError):
+                    raise  # wrong for every checkpoint
+                failed[step] = str(error) if isinstance(error, AttnshiftError) else f"{type(error).__name__}: {error}"
+            if progress is not None:
+                seconds = time.perf_counter() - started
+                progress(Progress(done, len(missing), step, seconds, values, failed.get(step, "")))
     with atomic(job.store.path / FAILURES) as file:
         file.write_text(json.dumps(failed, indent=1), encoding="utf-8")
     kept = tuple(cell.checkpoint.step for cell in cells if not cell.missing)
     return Outcome(tuple(computed), kept, failed, grouping)
 
 
-def _fixed_inputs(job: Job, skeleton: Skeleton) -> tuple[Inputs, str]:
+def _compute_cell(
+    job: Job, cell: Cell, skeleton: Skeleton, inputs: Inputs, recipe: Mapping[str, str], budget: TokenBudget
+) -> Mapping[str, np.ndarray]:
+    """Measure one checkpoint and store what was measured."""
+    skeleton.load(cell.checkpoint)
+    needs = needs_of(cell.missing)
+    seen = budget.run(
+        lambda tokens: observe(skeleton, job.tokenizer, inputs, needs, replace(job.settings, token_budget=tokens))
+    )
+    values = {measure.name: np.asarray(measure.compute(seen)) for measure in cell.missing}
+    step = cell.checkpoint.step
+    header = Header(job.series.run.digests[step], recipe, {m.name: m.key for m in cell.missing})
+    dataset = _cell(cell, values, seen, inputs, skeleton).assign_attrs(token_budget=budget.tokens)
+    job.store.write_cell(step, dataset, header)
+    return values
+
+
+def _fixed_inputs(job: Job, skeleton: Skeleton, budget: TokenBudget) -> tuple[Inputs, str]:
     """The inputs with their groups, and how they were grouped: as the trace already holds, else found and frozen."""
     stored = job.store.read_inputs()
     if stored is not None:
-        groups = tuple(stored["group_of_example"].values.tolist()) if "example" in stored.dims else ()
-        same = len(groups) == len(job.inputs.examples)
-        inputs = job.grouped(groups) if same else job.inputs
+        inputs = stored_groups(job, stored)
         refuse_other_recipe(str(job.store.path), json.loads(stored.attrs["recipe"]), job.recipe(inputs))
         return inputs, str(stored.attrs["grouping"])
-    grouping, step = _find_groups(job, skeleton)
+    grouping, step = _find_groups(job, skeleton, budget)
     inputs = job.grouped(grouping.groups)
     told = grouping.describe() + (f"; by the checkpoint at step {step}" if grouping.ranked else "")
-    job.store.write_inputs(inputs_dataset(inputs, _attributes(job, inputs, told, step if grouping.ranked else None)))
+    attributes = _attributes(job, inputs, told, step if grouping.ranked else None)
+    job.store.write_inputs(inputs_dataset(inputs, attributes | {"token_budget": budget.tokens}))
     return inputs, told
 
 
-def _find_groups(job: Job, skeleton: Skeleton) -> tuple[Grouping, int]:
+def _find_groups(job: Job, skeleton: Skeleton, budget: TokenBudget) -> tuple[Grouping, int]:
     """The examples' groups by the base or first checkpoint that can be read, and that one's step."""
     checkpoints = job.series.run.checkpoints
     for checkpoint in checkpoints:
 
         def closed_book_loss(positions: list[int], checkpoint: Checkpoint = checkpoint) -> np.ndarray:
             skeleton.load(checkpoint)
-            return closed_book_losses(skeleton, job.inputs, positions, job.settings.token_budget)
+            return budget.run(lambda tokens: closed_book_losses(skeleton, job.inputs, positions, tokens))
 
         try:
             return group_examples(job.inputs.examples, closed_book_loss), checkpoint.step
@@ -220,17 +239,3 @@ def _cell(
     if seen.group_gradient is not None:
         dataset.attrs["trained_parameters"] = json.dumps(sorted(skeleton.trained_parameters()))
     return dataset
-
-
-def _read_ahead(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Callable[[], Weights | None]]]:
-    """Each cell with a function that returns its weights, read while the cell before it was measured.
-
-    The first is left to whoever builds the skeleton. An error of reading is raised by that function.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        ahead: Any = None
-        for i, cell in enumerate(cells):
-            current = ahead
-            if i + 1 < len(cells):
-                ahead = pool.submit(read_weights, cells[i + 1].checkpoint)
-            yield cell, (lambda: None) if current is None else current.result

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from threading import Event
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from tiny import tiny_model
 from transformers import AutoModelForCausalLM
 
 import attnshift
+from attnshift.checkpoints.tensors import Tensors
+from attnshift.models import placement
+from attnshift.models import skeleton as skeletons
 from attnshift.models.skeleton import Skeleton
+from attnshift.tracing.prefetch import warm
 
 
 def plain(run, step: int, lora: bool):
@@ -72,3 +81,156 @@ def test_an_unknown_step_is_refused(series):
     with pytest.raises(attnshift.AttnshiftError, match="no step 3"):
         _ = opened[3]
     assert "checkpoint-2" in opened._repr_html_()
+
+
+@pytest.fixture
+def copied(made, tmp_path):
+    """A run of full weights that may be damaged."""
+    run = made("llama")
+    shutil.copytree(run.parent / "base", tmp_path / "base")
+    return shutil.copytree(run, tmp_path / "run")
+
+
+def opened(run):
+    return attnshift.open_series(run, base=str(run.parent / "base"))
+
+
+def parameters(skeleton: Skeleton) -> dict[str, int]:
+    return {name: id(p) for name, p in skeleton.model.named_parameters()}
+
+
+def assert_is(skeleton: Skeleton, run, step: int) -> None:
+    with torch.no_grad():
+        expected = plain(run, step, skeleton.peft is not None)(IDS).logits
+        torch.testing.assert_close(skeleton.model(IDS, use_cache=False).logits, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_swap_that_fails_midway_is_mended_by_the_next(made, monkeypatch, lora):
+    run = made("neox", lora=True) if lora else made("llama")
+    series = opened(run)
+    skeleton = Skeleton(series.run, None, torch.device("cpu"))
+    skeleton.load(series[2].checkpoint)
+    before, read, calls = parameters(skeleton), Tensors.__getitem__, []
+
+    def fails(self: Tensors, name: str) -> torch.Tensor:
+        calls.append(name)
+        if len(calls) > 1.5 * len(self.names):  # shapes first, then the content
+            raise OSError("the disk went away")
+        return read(self, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tensors, "__getitem__", fails)
+        with pytest.raises(attnshift.AttnshiftError, match="the disk went away"):
+            skeleton.load(series[4].checkpoint)
+    for step in (2, 4):
+        skeleton.load(series[step].checkpoint)
+        assert_is(skeleton, run, step)
+    assert parameters(skeleton) == before
+
+
+def test_a_truncated_file_leaves_the_model_as_it_was(copied):
+    series = opened(copied)
+    skeleton = Skeleton(series.run, None, torch.device("cpu"))
+    skeleton.load(series[2].checkpoint)
+    before = parameters(skeleton)
+    file = copied / "checkpoint-4" / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1000])
+    with pytest.raises(attnshift.errors.CheckpointError, match="checkpoint-4"):
+        skeleton.load(series[4].checkpoint)
+    assert_is(skeleton, copied, 2)
+    file.write_bytes(whole)
+    skeleton.load(series[4].checkpoint)
+    assert_is(skeleton, copied, 4)
+    assert parameters(skeleton) == before
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_refused_and_not_made_up(copied):
+    file = copied / "checkpoint-4" / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["model.layers.1.mlp.up_proj.weight"]
+    save_file(tensors, file, metadata={"format": "pt"})
+    series = opened(copied)
+    skeleton = Skeleton(series.run, None, torch.device("cpu"))
+    skeleton.load(series[2].checkpoint)
+    with pytest.raises(attnshift.errors.CheckpointError, match=r"lacks 1 tensors.*layers\.1\.mlp\.up_proj"):
+        skeleton.load(series[4].checkpoint)
+    skeleton.load(series[0].checkpoint)
+    assert_is(skeleton, copied, 0)
+
+
+def test_weights_go_through_memory_one_tensor_at_a_time(made, monkeypatch):
+    series = opened(made("llama"))
+    skeleton = Skeleton(series.run, None, torch.device("cpu"))
+    skeleton.load(series[0].checkpoint)
+    names = []
+    real = skeletons.model_names
+    monkeypatch.setattr(skeletons, "model_names", lambda *a: names.append(a) or real(*a))
+    monkeypatch.setattr(torch.Tensor, "clone", lambda *_: pytest.fail("a second copy of a tensor"))
+    for step in (2, 4, 2):
+        skeleton.load(series[step].checkpoint)
+    assert len(names) == 1, "the names of one list of files are worked out once"
+
+
+def test_reading_ahead_goes_through_every_file_and_reports_nothing(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * (1 << 24))
+    warm([tmp_path / "a", tmp_path / "absent"], Event())
+    stopped = Event()
+    stopped.set()
+    warm([tmp_path / "a"], stopped)
+
+
+def test_tied_weights_are_swapped(made):
+    run = made("llama_tied")
+    series = opened(run)
+    skeleton = Skeleton(series.run, None, torch.device("cpu"))
+    for step in (0, 4, 2):
+        skeleton.load(series[step].checkpoint)
+        assert_is(skeleton, run, step)
+
+
+# Placement
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(monkeypatch, made):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert placement.place("auto") == placement.place(None) == placement.Placement(torch.device("cpu"))
+    model = opened(made("llama"))[2].model(device="auto")
+    assert {p.device.type for p in model.parameters()} == {"cpu"}
+
+
+def test_auto_names_accelerate_where_it_is_missing(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", lambda *_, **__: torch.zeros(1))
+    monkeypatch.setattr(placement, "find_spec", lambda _: None)
+    with pytest.raises(attnshift.AttnshiftError, match="accelerate") as error:
+        placement.place("auto")
+    assert "pip install accelerate" in error.value.remedy
+
+
+def test_a_spread_model_is_swapped_in_place_and_its_attention_captured(made, monkeypatch):
+    """Laid out by accelerate, with the hooks that it puts around every layer where there are several devices."""
+    from accelerate import dispatch_model
+
+    run = made("llama")
+    series = opened(run)
+    skeleton = Skeleton(series.run, None, torch.device("cpu"), spread=True)
+    skeleton.load(series[0].checkpoint)
+    before = parameters(skeleton)
+    dispatch_model(skeleton.model, {"": "cpu"}, force_hooks=True)
+    assert hasattr(skeleton.model, "_hf_hook")
+    skeleton.load(series[4].checkpoint)
+    assert parameters(skeleton) == before
+    assert_is(skeleton, run, 4)
+    mass = attnshift.attention_mass(skeleton.model, IDS, torch.ones(1, 1, 27, dtype=torch.bool))
+    torch.testing.assert_close(mass, torch.ones_like(mass))
+
+
+def test_offloaded_weights_are_refused():
+    from accelerate import cpu_offload
+
+    model = cpu_offload(tiny_model("llama"), torch.device("cpu"))
+    with pytest.raises(attnshift.AttnshiftError, match="offloads") as error:
+        placement.refuse_offloaded(model, "run/checkpoint-2")
+    assert "--dtype bfloat16" in error.value.remedy

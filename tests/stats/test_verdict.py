@@ -32,7 +32,7 @@ def test_start_peak_and_end_are_those_of_the_trace():
     assert found.parametric == Phases(100, 20, 61)
     assert found.fall == pytest.approx(43)
     assert found.to_memory == pytest.approx(100 * 41 / 43)
-    assert found.context_mass is found.heldout is found.loss_share is found.gradient_ratio is None
+    assert found.context_mass is found.heldout is found.loss_share is found.gradient_ratio is found.margin_push is None
     assert found.sentences() == [
         "Counterfactual accuracy rises from 0 to 64 % at step 20, then falls by 43 points, to 21 % at step 40.",
         "95 % of that fall goes to the memorised answer, which is given for 20 % of the items at the peak and 61 % "
@@ -74,7 +74,12 @@ def test_everything_that_the_trace_has_is_told():
     np.testing.assert_allclose(list(found.loss_share), expected[at])
     ratio = trace.gradient_norm.values[:, 0] / trace.gradient_norm.values[:, 1]
     np.testing.assert_allclose(list(found.gradient_ratio), ratio[at])
-    assert len(found.sentences()) == 5 + (found.fall >= 10)
+    push = trace.margin_push.values * [0.4, 0.5, 0.1]
+    assert found.margin_push is not None
+    for name, expected in (("critical", push[:, 0]), ("non_critical", push[:, 1]), ("total", push.sum(1))):
+        np.testing.assert_allclose(list(found.margin_push[name]), expected[at])
+    assert f"by {push[at[0], 0]:+.2g}, {push[at[1], 0]:+.2g} and" in found.sentences()[-1]
+    assert len(found.sentences()) == 6 + (found.fall >= 10)
 
 
 def test_steps_without_a_number_are_passed_over():

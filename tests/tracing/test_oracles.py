@@ -199,6 +199,61 @@ def test_gradients_equal_plain_autograd(traced):
         assert float(at.gradient_cosine) == pytest.approx(float(cosine), abs=1e-4)
 
 
+def test_example_gradients_equal_plain_autograd_one_by_one(traced):
+    trace, run, lora = traced
+    names = set(json.loads(trace.attrs["trained_parameters"]))
+    step = int(trace.step.values[-1])
+    model, at = plain_model(run, lora, step), trace.sel(step=step)
+    for i in range(0, trace.sizes["example"], 4):
+        model.zero_grad()
+        target = int((trace.ift_token_role.values[i] == 6).sum())
+        plain_loss(model, real(trace.ift_token_ids.values[i]), target).backward()
+        norm = float(sum((p.grad.double() ** 2).sum() for n, p in model.named_parameters() if n in names)) ** 0.5
+        expected = norm if str(trace.split[i].values) == "train" else np.nan
+        assert float(at.example_gradient_norm[i]) == pytest.approx(expected, rel=1e-3, nan_ok=True)
+
+
+def plain_direction(model, trace, name: str, names: set[str]) -> dict[str, torch.Tensor]:
+    """Gradient of the mean margin or of the mean context mass, item by item."""
+    model.zero_grad()
+    for i in range(trace.sizes["item"]):
+        prompt = real(trace.token_ids.values[i])
+        if name == "margin":
+            context, parametric = (real(trace[f"{kind}_answer_ids"].values[i]) for kind in ("context", "parametric"))
+            parts = [-summed_nats(model, prompt, context), summed_nats(model, prompt, parametric)]
+        else:
+            patterns = torch.stack(model(prompt, output_attentions=True).attentions)[:, 0, :, -1]
+            context = torch.from_numpy(np.isin(trace.token_role.values[i, : prompt.shape[1]], [2, 3, 4]))
+            parts = [patterns[..., context].sum(-1).mean()]
+        for part in parts:
+            (part / trace.sizes["item"]).backward()
+    return {n: p.grad.double().clone() for n, p in model.named_parameters() if n in names and p.grad is not None}
+
+
+def summed_nats(model, prompt: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+    return plain_loss(model, torch.cat([prompt, answer], 1), answer.shape[1]) * answer.shape[1]
+
+
+@pytest.mark.parametrize("name", ["margin", "attention"])
+def test_pushes_equal_plain_autograd(traced, name):
+    trace, run, lora = traced
+    names = set(json.loads(trace.attrs["trained_parameters"]))
+    for step in trace.step.values:
+        model, at = plain_model(run, lora, int(step)), trace.sel(step=step)
+        direction = plain_direction(model, trace, name, names)
+        size = sum((d**2).sum() for d in direction.values()).sqrt()
+        for group in trace.group.values:
+            gradient = plain_gradient(model, trace, str(group), names)
+            expected = -sum((direction[n] * gradient[n]).sum() for n in direction)
+            scale = float(size * sum((g**2).sum() for g in gradient.values()).sqrt())
+            got = at[f"{name}_push"].sel(group=group)
+            assert float(got) == pytest.approx(float(expected), abs=1e-4 * scale)
+            assert float(at[f"{name}_push_by_part"].sel(group=group).sum()) == pytest.approx(float(got), rel=1e-6)
+            members = ((trace.group_of_example == group) & (trace.split == "train")).values
+            mean = float(at[f"example_{name}_push"].values[members].mean())
+            assert mean == pytest.approx(float(got), abs=1e-4 * scale)
+
+
 def test_trained_parameters_are_all_or_the_adapted_matrices(traced):
     trace, run, lora = traced
     names = set(json.loads(trace.attrs["trained_parameters"]))

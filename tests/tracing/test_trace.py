@@ -182,6 +182,22 @@ def test_batch_size_changes_rounding_only(run, whole, tmp_path, budget):
             np.testing.assert_allclose(variable.values, expected[name].values, atol=1e-5, rtol=1e-5, err_msg=str(name))
 
 
+@pytest.mark.parametrize("lora", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_bfloat16_is_close_to_float32(made, whole, run, tmp_path, lora):
+    run = made("llama", lora=True) if lora else run
+    plain = attnshift.trace(series(run), **options(run, tmp_path / "f32", steps=[4])) if lora else whole.sel(step=[4])
+    half = attnshift.trace(series(run), **options(run, tmp_path / "bf16", steps=[4], dtype="bfloat16"))
+    assert json.loads(half.attrs["failed"]) == {}
+    assert half.dtype.values.tolist() == ["bfloat16"]
+    for name in ("attention_mass", "ift_attention_mass"):
+        np.testing.assert_allclose(half[name], plain[name], atol=0.05, err_msg=name)
+    for name in ("margin", "loss", "loss_closed_book", "logprob_context_answer"):
+        np.testing.assert_allclose(half[name], plain[name], atol=0.15, rtol=0.05, err_msg=name)
+    groups = ("critical", "non_critical", "no_context")
+    ours, theirs = (trace.gradient_norm.sel(group=list(groups)) for trace in (half, plain))
+    np.testing.assert_allclose(ours, theirs, rtol=0.1)
+
+
 def test_a_broken_checkpoint_is_a_failed_step_and_the_rest_is_kept(run, tmp_path):
     copied = tmp_path / "run"
     shutil.copytree(run, copied)

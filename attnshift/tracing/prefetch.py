@@ -1,0 +1,48 @@
+"""The next checkpoint's files, read while the one before is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import zip_longest
+from pathlib import Path
+from threading import Event
+
+from attnshift.tracing.memory import free_host_bytes
+from attnshift.tracing.plan import Cell
+
+_CHUNK = 1 << 23
+
+
+def read_ahead(cells: Sequence[Cell]) -> Generator[Cell, None, None]:
+    """Each cell; while it is worked on, the files of the one after it are read.
+
+    They end up in the system's page cache, from where loading maps them: there is no second copy of the weights.
+    Errors are left to loading, which reports them. Close the iterator to stop reading.
+    """
+    stop = Event()
+    with ThreadPoolExecutor(1) as pool:
+        reading: Future[None] | None = None
+        try:
+            for cell, following in zip_longest(cells, cells[1:]):
+                if reading is not None:
+                    reading.result()  # two readers of one disk are slower than one
+                if following is not None:
+                    reading = pool.submit(warm, following.checkpoint.files, stop)
+                yield cell
+        finally:
+            stop.set()
+
+
+def warm(files: Sequence[Path], stop: Event) -> None:
+    """Read files chunk by chunk into the page cache, if it has room for them; returns early once ``stop`` is set."""
+    buffer = bytearray(_CHUNK)
+    try:
+        if sum(file.stat().st_size for file in files) > free_host_bytes():
+            return
+        for path in files:
+            with path.open("rb", buffering=0) as file:
+                while not stop.is_set() and file.readinto(buffer):
+                    pass
+    except OSError:
+        return
