@@ -69,7 +69,7 @@ def example_gradient_norms(
     chosen = {name: p for name, p in named.items() if p.requires_grad} or named
     watch = ExampleWatch(model, chosen)
     kept = wanted.any(0).nonzero()[:, 0]
-    with _frozen(model), watch.watching(model), torch.enable_grad():
+    with _frozen(model), watch.watching(), torch.enable_grad():
         logits = model(input_ids=input_ids, logits_to_keep=kept.cpu(), use_cache=False).logits
         logits = logits if logits.dtype == torch.float64 else logits.float()
         nats = cross_entropy(logits.mT, labels[:, kept + 1], ignore_index=IGNORED, reduction="none")
@@ -100,6 +100,7 @@ class ExampleWatch:
     squares: Tensor = field(default_factory=lambda: torch.zeros(0))
     products: dict[str, Tensor] = field(default_factory=dict)
     _tied: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    _done: set[nn.Module] = field(default_factory=set)
     _recomputing: bool = False
 
     def __post_init__(self) -> None:
@@ -130,10 +131,10 @@ class ExampleWatch:
         )
 
     @contextmanager
-    def watching(self, model: Any) -> Iterator[None]:
+    def watching(self) -> Iterator[None]:
         """Hook the model for one forward and backward."""
-        self._tied = {}
-        embed = model.get_input_embeddings()
+        self._tied, self._done = {}, set()
+        embed = self.model.get_input_embeddings()
         hooks = [embed.register_forward_hook(self._start)]
         hooks += [module.register_forward_hook(self._forward) for module in self._named]
         try:
@@ -172,6 +173,13 @@ class ExampleWatch:
 
     @torch.no_grad()
     def _backward(self, module: nn.Module, value: Tensor, gradient: Tensor) -> None:
+        if module in self._done:
+            raise AttnshiftError(
+                f"gradients per example: {type(module).__name__} is used twice in one forward",
+                expected="layers with weights of their own (only tied embeddings are known to be shared)",
+                remedy="leave example_gradient_norm and the example pushes out with --measures",
+            )
+        self._done.add(module)
         if isinstance(module, nn.Linear | Conv1D):
             self._linear(module, value.flatten(1, -2), gradient.flatten(1, -2))
         elif isinstance(module, nn.Embedding):

@@ -147,7 +147,7 @@ def _measure(
             if watch is None or found is None:
                 mean_target_loss(model, chosen, 1 / len(targets)).backward()
             else:
-                with watch.watching(model):
+                with watch.watching():
                     mean_target_loss(model, chosen, 1 / len(targets)).backward()
                 found.put(batch, watch.taken(scale=len(targets)))
             remaining -= 1

@@ -152,7 +152,7 @@ def test_example_norms_of_chosen_parameters_and_with_checkpointing(make):
     watch = ExampleWatch(model.eval(), {n: p for n, p in model.named_parameters() if n in names})
     for layer in model.model.layers:
         layer.training = True
-    with watch.watching(model):
+    with watch.watching():
         logits = model(ids, use_cache=False).logits[:, :-1]
         cross_entropy(logits.mT, ids[:, 1:], reduction="none").mean(1).sum().backward()
     np.testing.assert_allclose(watch.taken().norm, expected, rtol=1e-5)
@@ -185,6 +185,30 @@ def test_example_norms_of_an_adapted_model_are_those_of_the_adapted_matrices(mak
             p.requires_grad_(True)
         gradient = plain(adapted, loss_of(adapted, target), set(parameters))
         assert found.norm[i] == pytest.approx(dot(gradient, gradient) ** 0.5, rel=1e-5)
+
+
+def test_example_norms_of_an_adapted_model_as_it_trains_are_those_of_its_adapter():
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False, lora_dropout=0.3)
+    adapted = get_peft_model(tiny_model("llama", scale=2.0).double(), config)
+    names = {n for n, p in adapted.named_parameters() if p.requires_grad}
+    ids = torch.tensor([[0, 5, 6, 5, 7, 8], [0, 9, 9, 4, 3, 5]])
+    adapted.train()
+    found = attnshift.example_gradient_norms(adapted, ids, ids)
+    assert adapted.training
+    adapted.eval()
+    gradients = [plain(adapted, cross_entropy(adapted(i[None]).logits[0, :-1], i[1:]), names) for i in ids]
+    np.testing.assert_allclose(found.numpy(), [dot(g, g) ** 0.5 for g in gradients], rtol=1e-5)
+
+
+def test_a_layer_that_is_used_twice_is_refused(make):
+    model = tiny_model("llama").double()
+    model.model.layers[1] = model.model.layers[0]
+    ids = torch.tensor([[0, 5, 6]])
+    with pytest.raises(attnshift.AttnshiftError, match="used twice"):
+        attnshift.example_gradient_norms(model, ids, ids)
 
 
 def test_stacked_experts_are_refused_by_name(make):
