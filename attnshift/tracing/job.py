@@ -138,7 +138,7 @@ def prepare(
     notes += _dropped_note(inputs)
     chosen = _possible(choose_measures(measures), inputs, strict=measures is not None)
     if measures is None and (mixing := _mixes_examples(run, chosen)):
-        notes.append(f"no gradients per example: {mixing} mixes the examples of a batch")
+        notes.append(f"no gradients per example: {mixing} is no linear layer, embedding or norm")
         chosen = tuple(measure for measure in chosen if "example_gradient" not in measure.needs)
     store = Store(Path(out) if out is not None else run.path / "trace")
     job = Job(
