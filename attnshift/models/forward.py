@@ -114,7 +114,9 @@ def target_logits(
     kept = np.unique(rows)
     extra = {} if capture is None else {CAPTURE: capture}
     output = model(input_ids=ids, use_cache=False, logits_to_keep=torch.from_numpy(kept), **extra)
-    logits = output.logits[torch.from_numpy(sequence), torch.from_numpy(np.searchsorted(kept, rows))]
+    logits, wanted = output.logits.flatten(0, 1), sequence * len(kept) + np.searchsorted(kept, rows)
+    if len(wanted) < len(logits):  # else these are all of them, in this order: no copy
+        logits = logits.index_select(0, torch.from_numpy(wanted).to(logits.device))
     return logits, _Picked(sequence, position, ids[torch.from_numpy(sequence), torch.from_numpy(rows + 1)])
 
 
