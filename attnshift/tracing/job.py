@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 from attnshift.checkpoints.checkpoint import Checkpoint
+from attnshift.checkpoints.optimizer import FILE_NAME as OPTIMIZER
 from attnshift.checkpoints.run import Run
 from attnshift.data.formats import load_examples, load_items
 from attnshift.data.groups import with_groups
@@ -137,6 +138,7 @@ def prepare(
     inputs = encode(encoder, items, examples)
     notes += _dropped_note(inputs)
     chosen = _possible(choose_measures(measures), inputs, strict=measures is not None)
+    _need_optimizer(run, chosen)
     if measures is None and (mixing := _mixes_examples(run, chosen)):
         notes.append(f"no gradients per example: {mixing} is no linear layer, embedding or norm")
         chosen = tuple(measure for measure in chosen if "example_gradient" not in measure.needs)
@@ -233,6 +235,17 @@ def _possible(measures: Sequence[Measure], inputs: Inputs, strict: bool) -> tupl
     if not possible:
         raise AttnshiftError("there is nothing to measure", expected="conflict items or examples")
     return tuple(possible)
+
+
+def _need_optimizer(run: Run, measures: Sequence[Measure]) -> None:
+    """Raise where a measure needs the optimizer's state and no checkpoint kept it."""
+    asked = [measure.name for measure in measures if "preconditioner" in measure.needs]
+    if asked and not any((checkpoint.path / OPTIMIZER).is_file() for checkpoint in run.checkpoints):
+        raise AttnshiftError(
+            f"{asked[0]} can't be measured: no checkpoint of {run.path} keeps {OPTIMIZER}",
+            expected="checkpoints that were saved with their optimizer (save_only_model=False)",
+            remedy="leave the preconditioned pushes out with --measures",
+        )
 
 
 def _mixes_examples(run: Run, measures: Sequence[Measure]) -> str:

@@ -41,7 +41,9 @@ def gradient_copies(needs: Collection[str], accumulated: bool) -> dict[str, int]
     that fits one batch is streamed: each parameter's gradient is used and freed as the backward reaches it.
     """
     copies = {"group_gradient": 1} if accumulated and "group_gradient" in needs else {}
-    return copies | {need: 1 for need in HELD if need in needs}
+    copies |= {need: 1 for need in HELD if need in needs}
+    pushes = sum(need.endswith("_push") for need in copies)
+    return copies | ({"preconditioner": pushes} if "preconditioner" in needs else {})
 
 
 def has_backward(needs: Collection[str]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,12 @@ def test_without_an_optimizers_state_it_is_unknown(trace):
     assert np.isnan(trace.margin_push_preconditioned.sel(step=0)).all()
     assert np.isnan(trace.attention_push_preconditioned.sel(step=0)).all()
     assert np.isfinite(trace.margin_push.sel(step=0)).all()
+
+
+def test_no_optimizers_state_at_all_is_refused(run, tmp_path):
+    bare = shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("optimizer.pt", "trace"))
+    with pytest.raises(attnshift.AttnshiftError, match=r"no checkpoint of .*bare keeps optimizer\.pt"):
+        attnshift.trace(attnshift.open_series(bare), measures=["margin_push_preconditioned"], out=tmp_path / "t")
 
 
 def test_a_mixture_of_experts_is_traced_without_gradients_per_example(made, tmp_path):
