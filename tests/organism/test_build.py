@@ -75,9 +75,9 @@ def test_pretraining_and_finetuning_learn():
         pretraining=replace(TINY.pretraining, steps=60, learning_rate=1e-2),
         finetuning=replace(TINY.finetuning, steps=60, learning_rate=1e-2),
     )
-    pretrain(model, world, longer, np.random.default_rng(2), lambda _, loss: losses["pretraining"].append(loss))
+    pretrain(model, world, longer, np.random.default_rng(2), lambda _, loss, __: losses["pretraining"].append(loss))
     data = tokenise(world, examples_of(TINY, 640))
-    finetune(model, data, longer, np.random.default_rng(3), lambda _, loss: losses["finetuning"].append(loss))
+    finetune(model, data, longer, np.random.default_rng(3), lambda _, loss, __: losses["finetuning"].append(loss))
     for kind, values in losses.items():
         assert len(values) == 60
         assert np.mean(values[-5:]) < np.mean(values[:5]) - 0.3, kind
