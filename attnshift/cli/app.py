@@ -1,0 +1,95 @@
+"""The application: its commands register here, and `main` turns what goes wrong into a line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from attnshift.errors import AttnshiftError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="See how finetuning shifts a language model between its context and its memory.",
+)
+
+_INTERRUPTED = 130
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
+DebugFlag = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
+
+
+def main() -> None:
+    """Run the command line; errors become one short block on stderr and an exit code."""
+    debug = "--debug" in sys.argv
+    warnings.showwarning = _show_warning
+    try:
+        code = app(prog_name="attnshift", standalone_mode=False)
+    except AttnshiftError as error:
+        fail(f"error: {error}", debug)
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    except Exception as error:
+        if callable(show := getattr(error, "show", None)):  # click's own: a wrong option, say
+            show()
+            code = int(getattr(error, "exit_code", 2))
+        elif _came_of_interrupt(error):
+            code = _INTERRUPTED
+        else:
+            fail(f"error: {type(error).__name__}: {error}\n  this is a bug in attnshift: --debug shows where", debug)
+            code = 1
+    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
+        fail("interrupted; what was computed is kept, and the same command goes on from there", debug=False)
+    sys.exit(code)
+
+
+def _came_of_interrupt(error: BaseException | None) -> bool:
+    """Whether an error was raised while a Ctrl-C was on its way out: some library's clean-up stumbled over it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def quiet(debug: bool) -> None:
+    """Keep libraries from talking, unless somebody debugs."""
+    if not debug:
+        from attnshift.models.quiet import quiet_libraries
+
+        quiet_libraries()
+
+
+def show(facts: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+    """Print facts, as JSON or as the lines that ``text`` makes of them."""
+    say(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else text(facts))
+
+
+def say(text: str) -> None:
+    """Print a result on stdout."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Print a note on stderr."""
+    typer.echo(f"note: {text}", err=True)
+
+
+def fail(text: str, debug: bool) -> None:
+    """Print what went wrong on stderr."""
+    if debug:
+        traceback.print_exc()
+    typer.echo(text, err=True)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Our own warnings are notes for the user; those of libraries are for --debug."""
+    if category is UserWarning or "--debug" in sys.argv:
+        note(str(message))

@@ -1,0 +1,56 @@
+"""What options say: files, steps, seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attnshift.errors import AttnshiftError
+
+
+def load_data(conflicts: list[Path] | None, ift: list[Path] | None, fields: list[str] | None) -> tuple[Any, Any]:
+    """Items and examples from files; None for both where no file is named."""
+    if not conflicts and not ift:
+        if fields:
+            raise AttnshiftError("--map is for the columns of a file", expected="--conflicts or --ift beside it")
+        return None, None
+    from attnshift.data.formats import load_examples, load_items, split_mapping
+
+    for_items, for_examples = split_mapping(fields or [], with_items=bool(conflicts), with_examples=bool(ift))
+    items = [item for path in conflicts or [] for item in load_items(path, for_items)]
+    examples = [example for path in ift or [] for example in load_examples(path, for_examples)]
+    return items, examples
+
+
+def chosen_steps(text: str | None, every: int | None, known: tuple[int, ...]) -> list[int] | None:
+    """The steps that ``--steps`` and ``--every`` name; None for all."""
+    chosen: list[int] | None = None
+    if text is not None:
+        chosen = []
+        for first, last in _ranges("steps", text, "0,100,500-2000"):
+            chosen += [first] if last is None else [s for s in known if first <= s <= last]
+        if not chosen:
+            raise AttnshiftError(f"--steps {text!r} names no step", expected=f"steps of {', '.join(map(str, known))}")
+    if every is not None:
+        among = [s for s in known if chosen is None or s in chosen]
+        chosen = [s for i, s in enumerate(among) if i % every == 0 or i == len(among) - 1]
+    return chosen
+
+
+def read_seeds(text: str) -> list[int]:
+    """Seeds as ``--seeds`` names them: 3, or 0-9, or a list of both."""
+    example = "0-9 or 0,3,5"
+    chosen = {seed for first, last in _ranges("seeds", text, example) for seed in range(first, (last or first) + 1)}
+    if not chosen:
+        raise AttnshiftError(f"--seeds {text!r} names no seed", expected=f"such as {example}")
+    return sorted(chosen)
+
+
+def _ranges(option: str, text: str, example: str) -> Iterator[tuple[int, int | None]]:
+    """First and last of each piece of a list such as 0,100,500-2000; a single number has no last."""
+    for piece in filter(None, (p.strip() for p in text.split(","))):
+        first, dash, last = piece.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise AttnshiftError(f"--{option} {text!r} is not a list of {option}", expected=f"such as {example}")
+        yield int(first), int(last) if dash else None

@@ -1,0 +1,97 @@
+"""`attnshift trace`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attnshift.cli.app import DebugFlag, JsonFlag, app, fail, note, quiet, show
+from attnshift.cli.choices import chosen_steps, load_data
+from attnshift.errors import AttnshiftError
+
+
+@app.command()
+def trace(
+    ckpts: Annotated[Path, typer.Option(help="The run directory.")],
+    conflicts: Annotated[list[Path] | None, typer.Option(help="Conflict items; may be repeated.")] = None,
+    ift: Annotated[list[Path] | None, typer.Option(help="Instruction examples; may be repeated.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the trace. [default: RUN/trace]")] = None,
+    measures: Annotated[str | None, typer.Option(help="Comma-separated names. [default: all]")] = None,
+    steps: Annotated[str | None, typer.Option(help="Such as 0,100,500-2000. [default: all]")] = None,
+    every: Annotated[int | None, typer.Option(min=1, help="Every N-th checkpoint, the first and the last.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many items, and so many examples.")] = None,
+    base: Annotated[str | None, typer.Option(help="Step 0: a directory or a hub name.")] = None,
+    template: Annotated[str | None, typer.Option(help="plain, alpaca, chat or a Jinja file.")] = None,
+    fields: Annotated[list[str] | None, typer.Option("--map", help="field=column, for other column names.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Directory of another tokenizer.")] = None,
+    eos: Annotated[bool | None, typer.Option(help="Whether training targets end with EOS. [default: yes]")] = None,
+    rows: Annotated[str, typer.Option(help="Attention of the last prompt token (last) or the answer's.")] = "last",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, auto (over all GPUs). [default: a GPU if there is one]")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16, float64.")] = "auto",
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Length of generations. [default: 32]")] = None,
+    token_budget: Annotated[
+        int | None,
+        typer.Option(
+            "--token-budget",
+            "--batch-tokens",
+            min=1,
+            help="Tokens in a batch, padding included. [default: what fits free memory]",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="For sampling under --limit.")] = 0,
+    backend: Annotated[str, typer.Option(help="local.")] = "local",
+    workers: Annotated[int, typer.Option(min=1, help="Processes; 1 so far.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts, cells and costs; compute nothing.")] = False,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Measure every checkpoint of a run; run it again to resume."""
+    if backend != "local" or workers != 1:
+        raise AttnshiftError(
+            f"--backend {backend} --workers {workers}: this version computes in one local process",
+            expected="--backend local --workers 1",
+        )
+    from attnshift.checkpoints.tokenizer import load_tokenizer
+    from attnshift.console.trace import ProgressLine, failures_text, outcome_facts, outcome_text, preview_text
+    from attnshift.models.series import open_series
+    from attnshift.tracing.job import prepare
+    from attnshift.tracing.preview import preview
+    from attnshift.tracing.trace import run_job
+
+    quiet(debug)
+    items, examples = load_data(conflicts, ift, fields)
+    series = open_series(ckpts, base=base)
+    job = prepare(
+        series,
+        items=items,
+        examples=examples,
+        out=out,
+        measures=None if measures is None else [name.strip() for name in measures.split(",") if name.strip()],
+        steps=chosen_steps(steps, every, series.steps),
+        limit=limit,
+        seed=seed,
+        template=template,
+        tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),
+        target_eos=eos,
+        rows=rows,
+        token_budget=token_budget,
+        max_new_tokens=max_new_tokens,
+        dtype=dtype,
+        device=device,
+    )
+    if dry_run:
+        show(preview(job), preview_text, as_json)
+        return
+    for line in job.notes:
+        note(line)
+    with ProgressLine() as progress:
+        outcome = run_job(job, progress)
+    facts = outcome_facts(job, outcome)
+    show(facts, outcome_text, as_json)
+    if outcome.failed:
+        fail(failures_text(facts["failed"]), debug=False)
+        raise typer.Exit(1)

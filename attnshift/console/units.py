@@ -1,0 +1,29 @@
+"""Numbers and texts for people."""
+
+from __future__ import annotations
+
+
+def shortened(steps: list[int]) -> str:
+    """Many steps in a line."""
+    return ", ".join(map(str, steps if len(steps) <= 12 else [*steps[:6], "…", *steps[-3:]]))
+
+
+def indented(text: str) -> str:
+    """Further lines of a text set under its first."""
+    return text.replace("\n", "\n    ")
+
+
+def bytes_text(count: float) -> str:
+    """A number of bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
