@@ -16,8 +16,8 @@ from benchmarks.rows import Goal, Section
 from benchmarks.rundir import word_tokenizer, write_run
 
 CHECKPOINTS = 20
-ITEMS, EXAMPLES = 8, 8
-CONTEXT_WORDS = 250
+ITEMS, EXAMPLES = 4, 4
+CONTEXT_WORDS = 120
 NEW_TOKENS = 8
 TOKEN_BUDGET = 8192
 GOALS = (Goal("time", 1.15),)

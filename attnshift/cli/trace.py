@@ -42,6 +42,9 @@ def trace(
             help="Tokens in a batch, padding included. [default: what fits free memory]",
         ),
     ] = None,
+    gradients_on_cpu: Annotated[
+        bool, typer.Option("--gradients-on-cpu", help="Hold gradients there, for models that fill a GPU.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="For sampling under --limit.")] = 0,
     backend: Annotated[str, typer.Option(help="local.")] = "local",
     workers: Annotated[int, typer.Option(min=1, help="Processes; 1 so far.")] = 1,
@@ -79,6 +82,7 @@ def trace(
         target_eos=eos,
         rows=rows,
         token_budget=token_budget,
+        gradients_on_cpu=gradients_on_cpu,
         max_new_tokens=max_new_tokens,
         dtype=dtype,
         device=device,

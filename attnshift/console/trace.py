@@ -50,7 +50,8 @@ def _memory_lines(facts: Mapping[str, Any]) -> list[str]:
     """What takes memory, beside what is free, and how the data goes through the model."""
     free, parts = facts["free_bytes"], facts["memory"]
     held = ", ".join(f"{count} for {need}" for need, count in facts["gradient_copies"].items())
-    details = {"weights": f"{facts['parameters']:,} parameters", "gradients": f"held at once: {held or 'none'}"}
+    where = " on the CPU" if facts["gradients_elsewhere"] else ""
+    details = {"weights": f"{facts['parameters']:,} parameters", "gradients": f"held at once{where}: {held or 'none'}"}
     details |= {"activations": f"of a batch of {facts['token_budget']} tokens", "logits": "of its answer tokens"}
     lines = [f"memory     about {bytes_text(facts['memory_bytes'])}; {bytes_text(free)} free on {facts['device']}"]
     lines += [f"  {part:12} {bytes_text(size):>9}  {details[part]}" for part, size in parts.items()]

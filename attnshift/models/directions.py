@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from attnshift.checkpoints.optimizer import SecondMoments
@@ -21,15 +22,19 @@ def margin_gradient(
     context: Sequence[Target],
     parametric: Sequence[Target],
     token_budget: int,
+    hold: torch.device | None = None,
 ) -> Gradient:
-    """Gradient of the mean over items of log p(context answer) - log p(parametric answer), each summed over tokens."""
+    """Gradient of the mean over items of log p(context answer) - log p(parametric answer), each summed over tokens.
+
+    ``hold`` is the device that the gradient is added up on; by default each parameter's own.
+    """
 
     def losses() -> Iterator[Tensor]:
         for targets, sign in ((context, 1.0), (parametric, -1.0)):
             for batch in length_batches([len(t) for t in targets], token_budget):
                 yield target_logprobs(model, [targets[i] for i in batch]).sum() * (sign / len(targets))
 
-    return accumulated_gradient(model, parameters, losses())
+    return accumulated_gradient(model, parameters, losses(), hold)
 
 
 def attention_gradient(
@@ -39,10 +44,12 @@ def attention_gradient(
     roles: Sequence[np.ndarray],
     token_budget: int,
     rows: Rows = "last",
+    hold: torch.device | None = None,
 ) -> Gradient:
     """Gradient of the mean over items, layers and heads of the attention mass on the context.
 
-    ``roles`` has one code per token of each target; ``rows`` are those that ``attention_mass`` is measured on.
+    ``roles`` has one code per token of each target; ``rows`` are those that ``attention_mass`` is measured on;
+    ``hold`` as in `margin_gradient`.
     """
 
     def losses() -> Iterator[Tensor]:
@@ -51,7 +58,7 @@ def attention_gradient(
             yield context_mass(model, chosen, [roles[i] for i in batch], rows).sum() / len(targets)
 
     with captured_attention(model):
-        return accumulated_gradient(model, parameters, losses())
+        return accumulated_gradient(model, parameters, losses(), hold)
 
 
 def preconditioned(gradient: Gradient, moments: SecondMoments) -> Gradient:

@@ -23,14 +23,16 @@ Gradient = dict[str, Tensor]
 Take = Callable[[str, Tensor], None]
 
 
-def accumulated_gradient(model: Any, parameters: Mapping[str, nn.Parameter], losses: Iterator[Tensor]) -> Gradient:
+def accumulated_gradient(
+    model: Any, parameters: Mapping[str, nn.Parameter], losses: Iterator[Tensor], hold: torch.device | None = None
+) -> Gradient:
     """Gradient of a sum of losses, each of which is backpropagated before the next is computed.
 
-    Added up in float32 (float64 for a float64 model), whatever the model's own precision. Nothing is left behind:
-    ``.grad`` and ``requires_grad`` are as before.
+    Added up in float32 (float64 for a float64 model), whatever the model's own precision, on the device ``hold`` (by
+    default each parameter's own). Nothing is left behind: ``.grad`` and ``requires_grad`` are as before.
     """
     total: Gradient = {}
-    with _taking(model, parameters, lambda name, gradient: _add(total, name, gradient)):
+    with _taking(model, parameters, lambda name, gradient: _add(total, name, gradient, hold)):
         for loss in losses:
             loss.backward()
     return total
@@ -45,6 +47,7 @@ def group_gradients(
     cross: tuple[str, str] | None = None,
     directions: Mapping[str, Gradient] | None = None,
     watch: ExampleWatch | None = None,
+    hold: torch.device | None = None,
 ) -> GroupGradients:
     """Inner products by part of every group's gradient with itself, with directions, and of the pair ``cross``.
 
@@ -69,6 +72,8 @@ def group_gradients(
         Gradients of other quantities by name: the push on each is minus the inner product with it.
     watch
         Takes every example's own gradient norm and pushes in the same backward.
+    hold
+        Device of the gradients that are held; by default each parameter's own.
     """
     parts = part_order({piece.part for name in parameters for piece in pieces[name]})
     groups = sorted(targets, key=lambda group: (cross or ()).index(group) if group in (cross or ()) else 2)
@@ -81,7 +86,7 @@ def group_gradients(
         against = dict(directions or {}) | ({} if held is None else {"": held})
         sums = _Products(pieces, against)
         keep = cross is not None and group == cross[0]
-        gradient, seen = _measure(model, parameters, targets[group], token_budget, sums, keep, watch)
+        gradient, seen = _measure(model, parameters, targets[group], token_budget, sums, keep, watch, hold)
         product[place[group], place[group]] = sums.by_part(None, parts)
         for name in push:
             push[name][place[group]] = -sums.by_part(name, parts)
@@ -127,6 +132,7 @@ def _measure(
     sums: _Products,
     keep: bool,
     watch: ExampleWatch | None,
+    hold: torch.device | None,
 ) -> tuple[Gradient, ExampleGradients | None]:
     """Go through a group's batches; the last one completes each parameter's gradient, which is used at once."""
     held: Gradient = {}
@@ -134,11 +140,13 @@ def _measure(
     remaining = len(batches)
 
     def take(name: str, gradient: Tensor) -> None:
-        _add(held, name, gradient)
+        if remaining > 1 or keep or name in held:
+            _add(held, name, gradient, hold)
+            gradient = held[name]
         if remaining == 1:
-            sums.add(name, held[name])
+            sums.add(name, gradient)
             if not keep:
-                del held[name]
+                held.pop(name, None)
 
     found = None if watch is None else watch.empty(len(targets))
     with _taking(model, parameters, take):
@@ -156,12 +164,12 @@ def _measure(
     return held, found
 
 
-def _add(total: Gradient, name: str, gradient: Tensor) -> None:
+def _add(total: Gradient, name: str, gradient: Tensor, hold: torch.device | None) -> None:
     """Add to what is there; the first gradient is taken over as it is, without a copy where its precision allows."""
     if name in total:
-        total[name].add_(gradient)
+        total[name].add_(gradient.to(total[name].device))
     else:
-        total[name] = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+        total[name] = gradient.to(hold or gradient.device, torch.promote_types(gradient.dtype, torch.float32))
 
 
 def _flat(tensor: Tensor) -> Tensor:

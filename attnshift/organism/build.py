@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
 
 ITEMS: Final = 400
-HELDOUT: Final = 400
-MEASURED: Final = 300
+HELDOUT: Final = 300
+MEASURED: Final = 150
 """training examples of each group that a trace measures; all of them are in TRAINING_FILE"""
 
 TRAINING_FILE: Final = "train.jsonl"

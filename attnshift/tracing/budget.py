@@ -56,16 +56,22 @@ def load_of(inputs: Inputs, max_new_tokens: int) -> Load:
     )
 
 
-def choose_budget(footprint: Footprint, needs: Collection[str], load: Load, free: int, device: str) -> int:
+def choose_budget(
+    footprint: Footprint, needs: Collection[str], load: Load, free: int, device: str, held: int | None = None
+) -> int:
     """The largest power of two whose batch fits half of the memory that weights and held gradients leave.
 
+    ``held`` are the bytes of one held gradient where that isn't the footprint's: 0 if it lives elsewhere.
     At most 8192 tokens on a CPU, where more gain nothing, and 65536 elsewhere; at least the longest sequence, which
     can't be split.
     """
     budget = AT_MOST_ON_CPU if device == "cpu" else AT_MOST_ON_ACCELERATORS
-    while budget > load.longest and _batch(footprint, needs, load, budget) > _room(
-        footprint, needs, load, budget, free
-    ):
+    held = footprint.gradient if held is None else held
+    while budget > load.longest:
+        copies = sum(gradient_copies(needs, not all(load.streamed(budget).values())).values())
+        room = (free - footprint.weights - copies * held) / 2
+        if _batch(footprint, needs, load, budget) <= room:
+            break
         budget //= 2
     return max(budget, load.longest)
 
@@ -79,12 +85,6 @@ def _batch(footprint: Footprint, needs: Collection[str], load: Load, budget: int
     """Bytes of a full batch's activations and logits."""
     activations = max(budget, load.longest) * footprint.activations(needs, load.longest)
     return activations + logit_rows(load, budget) * footprint.logits(needs)
-
-
-def _room(footprint: Footprint, needs: Collection[str], load: Load, budget: int, free: int) -> float:
-    accumulated = not all(load.streamed(budget).values())
-    held = sum(gradient_copies(needs, accumulated).values()) * footprint.gradient
-    return (free - footprint.weights - held) / 2
 
 
 def _groups(inputs: Inputs) -> tuple[tuple[str, int, int], ...]:

@@ -24,6 +24,8 @@ class Estimate:
     parameters: int
     memory: Mapping[str, int]
     """weights, held gradients, and a full batch's activations and logits"""
+    gradients_elsewhere: bool
+    """whether the held gradients are on the CPU and the rest is not"""
     free: int
     """memory that is free now, on all the devices that are used"""
     gradient_copies: Mapping[str, int]
@@ -70,6 +72,7 @@ def estimate(job: Job, inputs: Inputs | None = None) -> Estimate:
             "activations": max(budget, load.longest) * footprint.activations(needs, load.longest),
             "logits": logit_rows(load, budget) * footprint.logits(needs),
         },
+        gradients_elsewhere=job.gradients_elsewhere,
         free=free_bytes(job.placement),
         gradient_copies=copies,
         streamed=streamed,

@@ -73,6 +73,11 @@ class Job:
         """Where inputs go."""
         return self.placement.device
 
+    @property
+    def gradients_elsewhere(self) -> bool:
+        """Whether held gradients take none of the memory that the model lives in."""
+        return self.settings.gradients_on_cpu and self.device.type != "cpu"
+
     def recipe(self, inputs: Inputs) -> dict[str, str]:
         """All that numbers depend on, beside weights and formulas, by aspect."""
         template = self.encoder.template
@@ -111,6 +116,7 @@ def prepare(
     target_eos: bool | None = None,
     rows: str = "last",
     token_budget: int | None = None,
+    gradients_on_cpu: bool = False,
     max_new_tokens: int | None = None,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
@@ -152,7 +158,7 @@ def prepare(
         inputs=inputs,
         stated_shares=run.manifest.shares,
         measures=chosen,
-        settings=Settings(_rows(rows), new_tokens),
+        settings=Settings(_rows(rows), new_tokens, gradients_on_cpu=gradients_on_cpu),
         dtype=_dtype(dtype),
         placement=place(device),
         store=store,
@@ -219,7 +225,8 @@ def _fitting_budget(job: Job) -> int:
         footprint = read_footprint(job.series.run, job.checkpoints, job.dtype)
     except (OSError, ValueError, KeyError, AttributeError, CheckpointError):
         return max(AT_MOST_ON_CPU, load.longest)  # loading the model says better what is wrong with it
-    return choose_budget(footprint, needs_of(job.measures), load, free_bytes(job.placement), job.device.type)
+    held = 0 if job.gradients_elsewhere else footprint.gradient
+    return choose_budget(footprint, needs_of(job.measures), load, free_bytes(job.placement), job.device.type, held)
 
 
 def _possible(measures: Sequence[Measure], inputs: Inputs, strict: bool) -> tuple[Measure, ...]:

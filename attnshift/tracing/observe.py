@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch.nn import Parameter
 
 from attnshift.data.inputs import Inputs
@@ -32,6 +33,13 @@ class Settings:
     max_new_tokens: int = 32
     token_budget: int = 8192
     """tokens in a batch, padding included; changes numbers by rounding only"""
+    gradients_on_cpu: bool = False
+    """whether gradients that are held live there instead of on the model's device"""
+
+    @property
+    def hold(self) -> torch.device | None:
+        """The device of held gradients; None for each parameter's own."""
+        return torch.device("cpu") if self.gradients_on_cpu else None
 
 
 def needs_of(measures: Iterable[Measure]) -> frozenset[Need]:
@@ -130,6 +138,7 @@ def _observe_gradients(
         cross=("critical", "non_critical") if both else None,
         directions=directions,
         watch=ExampleWatch(model, parameters, directions) if "example_gradient" in needs else None,
+        hold=settings.hold,
     )
     if not np.isfinite(np.einsum("ggp->gp", gradients.product)).all():
         raise CheckpointError("the gradients are not numbers", expected="finite weights", remedy="--dtype float32")
@@ -149,10 +158,12 @@ def _directions(
     context = [_continued(t.prompt, t.context_answer_ids) for t in tokens]
     if "attention_push" in needs:
         roles = [_continued_roles(t.prompt, t.context_answer_ids) for t in tokens]
-        found["attention_push"] = attention_gradient(model, parameters, context, roles, budget, settings.rows)
+        found["attention_push"] = attention_gradient(
+            model, parameters, context, roles, budget, settings.rows, settings.hold
+        )
     if "margin_push" in needs:
         parametric = [_continued(t.prompt, t.parametric_answer_ids) for t in tokens]
-        found["margin_push"] = margin_gradient(model, parameters, context, parametric, budget)
+        found["margin_push"] = margin_gradient(model, parameters, context, parametric, budget, settings.hold)
     if "preconditioner" in needs and (moments := skeleton.second_moments()) is not None:
         found |= {f"{name}_preconditioned": preconditioned(found[name], moments) for name in list(found)}
     return found

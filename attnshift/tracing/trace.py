@@ -94,6 +94,8 @@ def trace(series: Series, *, progress: Report | None = None, **options: Any) -> 
     token_budget
         Tokens in a batch, padding included; changes numbers by rounding only. Default: what the trace was begun with,
         else the largest power of two that fits the free memory. Halved, with a warning, where memory runs out.
+    gradients_on_cpu
+        Whether gradients that have to be held are held there, where the model's device has no room for them.
     max_new_tokens
         Length of generations; default: the manifest's, else 32.
     dtype, device

@@ -93,6 +93,26 @@ def test_norms_products_and_pushes_of_groups(make, family, budget):
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
 
+@pytest.mark.parametrize("budget", [1000, 20])
+def test_gradients_held_on_a_named_device_give_the_same_products(make, budget):
+    model = make("llama")
+    parameters, pieces = dict(model.named_parameters()), parameter_pieces(model)
+    targets = {"critical": draw_targets(1, 5), "non_critical": draw_targets(2, 4)}
+    cross = ("critical", "non_critical")
+    usual = group_gradients(model, parameters, pieces, targets, budget, cross)
+    held = group_gradients(model, parameters, pieces, targets, budget, cross, hold=torch.device("cpu"))
+    np.testing.assert_array_equal(held.product, usual.product)
+
+
+def test_a_gradient_is_added_up_on_the_device_that_is_named(make):
+    model = make("llama")
+    losses = (loss_of(model, target) for target in draw_targets(1, 3))
+    parameters = dict(model.named_parameters())
+    there = accumulated_gradient(model, parameters, losses, hold=torch.device("meta"))
+    assert {value.device.type for value in there.values()} == {"meta"}
+    assert all(p.grad is None for p in parameters.values())
+
+
 @pytest.mark.parametrize("family", WATCHED)
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 5), longest=st.integers(4, 40), budget=st.integers(1, 200))

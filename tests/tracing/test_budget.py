@@ -76,6 +76,13 @@ def test_the_largest_power_of_two_that_fits_half_of_what_is_free(needs, gigabyte
     assert found == expected
 
 
+def test_gradients_held_elsewhere_leave_room_for_larger_batches():
+    groups = load(500, ("critical", 100, 500))
+    here, elsewhere = (choose_budget(EIGHT_B, GRADIENTS, groups, 70 * 10**9, "cuda", held) for held in (None, 0))
+    assert here == 500
+    assert elsewhere > here
+
+
 def test_more_memory_never_takes_smaller_batches():
     found = [choose_budget(EIGHT_B, GRADIENTS, load(), g * 10**9, "cuda") for g in range(10, 400, 10)]
     assert found == sorted(found)
@@ -255,6 +262,17 @@ def test_a_dry_run_states_memory_by_kind_and_which_group_needs_a_copy(run, tmp_p
     assert small["gradient_copies"] == {"group_gradient": 1, "gradient_cross_product": 1}
     assert small["batches"] > facts["batches"]
     assert small["memory"]["activations"] < facts["memory"]["activations"]
+
+
+def test_held_gradients_elsewhere_are_told_apart_from_the_model_s_memory(run, tmp_path, monkeypatch):
+    more = {"measures": ["gradient_norm", "gradient_cosine"], "gradients_on_cpu": True}
+    job = jobs.prepare(attnshift.open_series(run), **options(run, tmp_path, **more))
+    assert job.settings.hold == torch.device("cpu")
+    assert not preview(job)["gradients_elsewhere"], "the model is there, too"
+    monkeypatch.setattr("attnshift.tracing.estimate._flops_per_second", lambda job: 1e9)
+    far = preview(replace(job, placement=Placement(torch.device("meta"))))
+    assert far["gradients_elsewhere"]
+    assert far["memory_bytes"] == sum(far["memory"].values()) - far["memory"]["gradients"] > 0
 
 
 def test_groups_of_a_stored_trace_are_known_exactly(run, tmp_path):
