@@ -6,9 +6,19 @@ from collections.abc import Sequence
 
 from attnshift.errors import AttnshiftError
 from attnshift.measures.attention_mass import AttentionMass, IftAttentionMass
+from attnshift.measures.attribution import (
+    BiasAttribution,
+    ContextBudget,
+    EmbeddingAttribution,
+    HeadAttribution,
+    MemoryBudget,
+    MlpAttribution,
+)
 from attnshift.measures.context_mass_excess import ContextMassExcess
 from attnshift.measures.generation import CounterfactualAccuracy, Generation, ParametricAccuracy
 from attnshift.measures.gradient_norm import ExampleGradientNorm, GradientCosine, GradientNorm, GradientNormByPart
+from attnshift.measures.knockout import KnockoutEffect, KnockoutEffectByLayer
+from attnshift.measures.lens import LensMargin, LensMarginFinalScale
 from attnshift.measures.logprobs import LogprobContextAnswer, LogprobParametricAnswer, LogprobParametricClosedBook
 from attnshift.measures.loss import ExactMatch, Loss, LossClosedBook
 from attnshift.measures.margin import Margin, MarginFirstToken, MarginPerToken
@@ -53,8 +63,21 @@ MEASURES: tuple[Measure, ...] = (
 )
 """Those that a trace holds unless others are asked for."""
 
-FURTHER: tuple[Measure, ...] = (AttentionPushPreconditioned(), MarginPushPreconditioned())
-"""Those that have to be asked for, since not every run can give them."""
+FURTHER: tuple[Measure, ...] = (
+    AttentionPushPreconditioned(),
+    MarginPushPreconditioned(),
+    HeadAttribution(),
+    MlpAttribution(),
+    EmbeddingAttribution(),
+    BiasAttribution(),
+    ContextBudget(),
+    MemoryBudget(),
+    LensMargin(),
+    LensMarginFinalScale(),
+    KnockoutEffect(),
+    KnockoutEffectByLayer(),
+)
+"""Those that have to be asked for: not every run can give them, or they cost more than all others."""
 
 
 def choose_measures(asked: Sequence[str | Measure] | None) -> tuple[Measure, ...]:

@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from attnshift.errors import AttnshiftError
-from attnshift.models.readings import ExampleGradients, GroupGradients, RoleAttention, TargetScores
+from attnshift.models.readings import (
+    AnswerRow,
+    ExampleGradients,
+    GroupGradients,
+    KnockoutEffects,
+    RoleAttention,
+    TargetScores,
+)
 
 Need = Literal[
     "item_attention",
@@ -18,6 +25,9 @@ Need = Literal[
     "parametric_answer",
     "parametric_closed_book",
     "generation",
+    "answer_row",
+    "knockout",
+    "knockout_by_layer",
     "example_attention",
     "target",
     "target_closed_book",
@@ -28,7 +38,7 @@ Need = Literal[
     "margin_push",
     "preconditioner",
 ]
-"""What can be observed of a checkpoint: the first five of conflict items, then of IFT examples, pushes of both."""
+"""What can be observed of a checkpoint: the first eight of conflict items, then of IFT examples, pushes of both."""
 
 _PUSHES: frozenset[Need] = frozenset({"attention_push", "margin_push"})
 ITEM_NEEDS: frozenset[Need] = _PUSHES | {
@@ -37,6 +47,9 @@ ITEM_NEEDS: frozenset[Need] = _PUSHES | {
     "parametric_answer",
     "parametric_closed_book",
     "generation",
+    "answer_row",
+    "knockout",
+    "knockout_by_layer",
 }
 
 
@@ -61,6 +74,8 @@ class Observation:
     parametric_answer: TargetScores | None = None
     parametric_closed_book: TargetScores | None = None
     generation: Sequence[str] | None = None
+    answer_row: AnswerRow | None = None
+    knockout: KnockoutEffects | None = None
     example_attention: RoleAttention | None = None
     target: TargetScores | None = None
     target_closed_book: TargetScores | None = None

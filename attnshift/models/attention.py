@@ -21,12 +21,17 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from attnshift.errors import AttnshiftError
+from attnshift.models.knockout import Knockout
+from attnshift.models.rows import Scored, read_values, row_probabilities
 
 IMPLEMENTATION = "attnshift"
 """The name under which transformers knows this attention."""
 
 CAPTURE = "attnshift_capture"
 """The keyword that carries a Capture through ``model(...)`` to every layer: no global, no hook."""
+
+KNOCKOUT = "attnshift_knockout"
+"""The keyword that carries a Knockout in the same way."""
 
 
 @dataclass
@@ -43,6 +48,8 @@ class Capture:
     """by layer: the probability on the learned sink, for models that have one"""
     visible: dict[int, Int[Tensor, "batch row span"]] = field(default_factory=dict)
     """by layer: how many keys of each span the row may look at (a sliding window hides some)"""
+    read: dict[int, Float[Tensor, "batch head row span d"]] | None = None
+    """by layer: what each head reads from each span's values, summed with their probabilities; None: not asked for"""
 
     def stacked(self, layers: int) -> tuple[Tensor, Tensor, Tensor]:
         """Mass, sink and visible counts with a layer axis after the batch; raises if a layer is missing."""
@@ -144,6 +151,7 @@ def _attention(
 ) -> tuple[Tensor, Tensor | None]:
     """transformers' attention function: the output as ever, and the captured rows on the side."""
     capture: Capture | None = kwargs.pop(CAPTURE, None)
+    knockout: Knockout | None = kwargs.pop(KNOCKOUT, None)
     softcap, sinks = kwargs.get("softcap"), kwargs.get("s_aux")
     if softcap is None and sinks is None:
         output, weights = sdpa_attention_forward(
@@ -153,59 +161,32 @@ def _attention(
         eager = sys.modules[type(module).__module__].eager_attention_forward
         mask = _additive(attention_mask, query, key)
         output, weights = eager(module, query, key, value, mask, scaling=scaling, dropout=dropout, **kwargs)
+    layer = cast(int, module.layer_idx)
     if capture is not None:
-        _capture_rows(capture, cast(int, module.layer_idx), query, key, attention_mask, scaling, softcap, sinks)
+        _capture_rows(capture, layer, Scored(query, key, scaling, softcap, sinks), value, attention_mask)
+    if knockout is not None:
+        output = knockout.applied(layer, output, Scored(query, key, scaling, softcap, sinks), value, attention_mask)
     return output, weights
 
 
 def _capture_rows(
     capture: Capture,
     layer: int,
-    query: Float[Tensor, "batch head position d"],
-    key: Float[Tensor, "batch kv_head position d"],
+    scored: Scored,
+    value: Float[Tensor, "batch kv_head position d"],
     attention_mask: Tensor | None,
-    scaling: float | None,
-    softcap: float | None,
-    sinks: Tensor | None,
 ) -> None:
-    rows, spans = capture.rows.to(query.device), capture.spans.to(query.device)
-    batch, heads, _, width = query.shape
-    kv_heads, count = key.shape[1], rows.shape[1]
-    picked = query.gather(2, rows[:, None, :, None].expand(batch, heads, count, width))
-    # heads that share a key head become rows of it: no copy of the keys per head
-    scores = picked.reshape(batch, kv_heads, heads // kv_heads * count, width) @ key.transpose(2, 3)
-    scores = scores.view(batch, heads, count, key.shape[2])
-    scores = scores if scores.dtype == torch.float64 else scores.float()
-    scores = scores * (width**-0.5 if scaling is None else scaling)
-    if softcap is not None:
-        scores = torch.tanh(scores / softcap) * softcap
-    bias = _row_bias(attention_mask, rows, query, key)
-    scores = scores + bias
-    if sinks is not None:
-        scores = torch.cat([scores, sinks.to(scores.dtype).view(1, -1, 1, 1).expand(batch, heads, count, 1)], -1)
-    probabilities = scores.softmax(-1)
-    keys = probabilities[..., : key.shape[2]]
+    rows, spans = capture.rows.to(value.device), capture.spans.to(value.device)
+    probabilities, bias = row_probabilities(scored, rows, attention_mask)
+    length = value.shape[2]
+    keys = probabilities[..., :length]
     capture.mass[layer] = torch.einsum("bhrk,bsk->bhrs", keys, spans.to(keys.dtype))
-    capture.sink[layer] = probabilities[..., key.shape[2] :].sum(-1)
-    seen = (bias > torch.finfo(query.dtype).min / 2).any(1)
+    capture.sink[layer] = probabilities[..., length:].sum(-1)
+    seen = (bias > torch.finfo(value.dtype).min / 2).any(1)
     capture.visible[layer] = torch.einsum("brk,bsk->brs", seen.to(torch.int32), spans.to(torch.int32))
-
-
-def _row_bias(
-    mask: Tensor | None, rows: Int[Tensor, "batch row"], query: Tensor, key: Tensor
-) -> Float[Tensor, "batch head row key"]:
-    """What the layer's mask adds to the rows' scores; without a mask the layer is causal."""
-    dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
-    if mask is None:
-        past = key.shape[2] - query.shape[2]
-        seen = torch.arange(key.shape[2], device=query.device) <= rows[:, None, :, None] + past
-    else:
-        mask = mask.expand(len(rows), -1, -1, -1)[..., : key.shape[2]]
-        picked = mask.gather(2, rows[:, None, :, None].expand(-1, mask.shape[1], -1, mask.shape[3]))
-        if picked.dtype != torch.bool:
-            return picked.to(dtype)
-        seen = picked
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+    if capture.read is not None:
+        weights = keys[:, :, :, None] * spans.to(keys.dtype)[:, None, None]
+        capture.read[layer] = read_values(weights.flatten(2, 3), value).unflatten(2, (-1, spans.shape[1]))
 
 
 def _additive(mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -51,9 +51,9 @@ def score_targets(
     attention: RoleAttention | None = None
     for batch in length_batches([len(t) for t in targets], token_budget):
         chosen = [targets[i] for i in batch]
-        capture = None if roles is None else _role_capture(chosen, [roles[i] for i in batch], rows, model.device)
+        capture = None if roles is None else role_capture(chosen, [roles[i] for i in batch], rows, model.device)
         with torch.no_grad():
-            logits, picked = target_logits(model, chosen, capture)
+            logits, picked = target_logits(model, chosen, None if capture is None else {CAPTURE: capture})
         logprob[batch[picked.sequence], picked.position] = -_nats(logits, picked.token).cpu().double().numpy()
         greedy[batch[picked.sequence], picked.position] = (logits.argmax(-1) == picked.token).cpu().numpy()
         if capture is not None:
@@ -75,7 +75,7 @@ def mean_target_loss(model: Any, targets: Sequence[Target], weight: float) -> Te
 
 def target_logprobs(model: Any, targets: Sequence[Target]) -> Float[Tensor, "target"]:
     """Log-probability of each target in nats, summed over its tokens, with its graph."""
-    logits, picked = target_logits(model, targets, None)
+    logits, picked = target_logits(model, targets)
     nats = _nats(logits, picked.token)
     place = torch.from_numpy(picked.sequence).to(nats.device)
     return nats.new_zeros(len(targets)).index_add(0, place, -nats)
@@ -85,7 +85,7 @@ def context_mass(
     model: Any, targets: Sequence[Target], roles: Sequence[np.ndarray], rows: Rows
 ) -> Float[Tensor, "target"]:
     """Attention mass on the context, mean over layers and heads, with its graph; the head sees one row."""
-    capture = _role_capture(targets, roles, rows, model.device)
+    capture = role_capture(targets, roles, rows, model.device)
     model(input_ids=_padded(model, targets), use_cache=False, logits_to_keep=1, **{CAPTURE: capture})
     mass, _, _ = capture.stacked(model.config.get_text_config().num_hidden_layers)
     by_role = torch.einsum("blhrs,br->bs", mass, _row_weights(capture, targets, rows)) / (mass.shape[1] * mass.shape[2])
@@ -103,17 +103,19 @@ class _Picked:
 
 
 def target_logits(
-    model: Any, targets: Sequence[Target], capture: Capture | None
+    model: Any, targets: Sequence[Target], extra: Mapping[str, Any] | None = None
 ) -> tuple[Float[Tensor, "token vocabulary"], _Picked]:
-    """Logits of exactly the rows that predict target tokens: only those go through the unembedding."""
+    """Logits of exactly the rows that predict target tokens: only those go through the unembedding.
+
+    ``extra`` goes to the model as keywords: a Capture under CAPTURE, say.
+    """
     ids = _padded(model, targets)
     lengths = [len(t) - t.start for t in targets]
     sequence = np.repeat(np.arange(len(targets)), lengths)
     position = np.concatenate([np.arange(n) for n in lengths])
     rows = np.array([t.start for t in targets])[sequence] + position - 1
     kept = np.unique(rows)
-    extra = {} if capture is None else {CAPTURE: capture}
-    output = model(input_ids=ids, use_cache=False, logits_to_keep=torch.from_numpy(kept), **extra)
+    output = model(input_ids=ids, use_cache=False, logits_to_keep=torch.from_numpy(kept), **(extra or {}))
     logits, wanted = output.logits.flatten(0, 1), sequence * len(kept) + np.searchsorted(kept, rows)
     if len(wanted) < len(logits):  # else these are all of them, in this order: no copy
         logits = logits.index_select(0, torch.from_numpy(wanted).to(logits.device))
@@ -129,7 +131,8 @@ def _nats(logits: Float[Tensor, "token vocabulary"], token: Int[Tensor, "token"]
     return cross_entropy(logits, token, reduction="none")
 
 
-def _role_capture(targets: Sequence[Target], roles: Sequence[np.ndarray], rows: Rows, device: torch.device) -> Capture:
+def role_capture(targets: Sequence[Target], roles: Sequence[np.ndarray], rows: Rows, device: torch.device) -> Capture:
+    """A capture of the rows that predict the targets (the first of each for ``last``), with a span per role."""
     codes = torch.from_numpy(pad(roles, PAD, dtype=np.int64))
     spans = torch.nn.functional.one_hot(codes, PAD + 1)[..., :PAD].mT.bool()
     count = 1 if rows == "last" else max(len(t) - t.start for t in targets)

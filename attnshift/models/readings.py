@@ -62,3 +62,56 @@ class GroupGradients:
     """minus the inner product with the gradient of what is pushed"""
     examples: Mapping[str, ExampleGradients]
     """by group, in the order of its targets; empty unless watched"""
+
+
+@dataclass(frozen=True)
+class AnswerRow:
+    """The row that predicts the first token in which two answers differ, taken apart; nats of their logits' difference.
+
+    NaN for items whose answers don't part. Heads, MLPs, embedding and bias sum to the difference of the two logits
+    before a final softcap.
+    """
+
+    heads: Float32[np.ndarray, "item layer head role"]
+    """by role of what the head reads; over KEY_ROLES (a learned sink has no value to read: 0)"""
+    mlp: Float32[np.ndarray, "item layer"]
+    embedding: Float32[np.ndarray, "item"]
+    """of token and position embeddings"""
+    bias: Float32[np.ndarray, "item"]
+    """of the biases of output projections, norms and the unembedding"""
+    lens: Float32[np.ndarray, "item layer"]
+    """margin behind each layer, its norm's scale taken there"""
+    lens_final_scale: Float32[np.ndarray, "item layer"]
+    """margin behind each layer by the scale of the last"""
+    margin: Float32[np.ndarray, "item"]
+    """the model's own"""
+
+    def put(self, places: NDArray[np.integer], part: AnswerRow) -> None:
+        """Fill in some items."""
+        for name, values in vars(self).items():
+            values[places] = getattr(part, name)
+
+    @classmethod
+    def unknown(cls, count: int, like: AnswerRow) -> AnswerRow:
+        """NaN for every item, to be filled in."""
+        return cls(**{name: np.full((count, *v.shape[1:]), np.nan, np.float32) for name, v in vars(like).items()})
+
+
+@dataclass(frozen=True)
+class KnockoutEffects:
+    """Margin minus margin with a role out of the answer row's sight, in nats; 0 for roles that an item lacks."""
+
+    heads: Float32[np.ndarray, "item layer head role"] | None
+    """in one head; None where only layers were asked for"""
+    layers: Float32[np.ndarray, "item layer role"]
+    """in all heads of a layer"""
+
+    def among(self, count: int, places: NDArray[np.integer]) -> KnockoutEffects:
+        """As some of ``count`` items; NaN for the others."""
+
+        def spread(values: np.ndarray) -> np.ndarray:
+            out = np.full((count, *values.shape[1:]), np.nan, np.float32)
+            out[places] = values
+            return out
+
+        return KnockoutEffects(None if self.heads is None else spread(self.heads), spread(self.layers))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from attnshift.data.batches import length_batches
@@ -15,6 +16,8 @@ from attnshift.tracing.budget import load_of, logit_rows
 from attnshift.tracing.job import Job
 from attnshift.tracing.memory import Footprint, free_bytes, gradient_copies, has_backward, read_footprint
 from attnshift.tracing.observe import needs_of
+
+_KNOCKOUTS = {"knockout", "knockout_by_layer"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def estimate(job: Job, inputs: Inputs | None = None) -> Estimate:
     load = load_of(inputs, job.settings.max_new_tokens)
     streamed = load.streamed(budget) if "group_gradient" in needs else {}
     copies = gradient_copies(needs, not all(streamed.values()))
-    passes = list(_passes(job, inputs))
+    passes = list(_passes(job, inputs, footprint))
     return Estimate(
         parameters=footprint.parameters,
         memory={
@@ -82,7 +85,7 @@ def estimate(job: Job, inputs: Inputs | None = None) -> Estimate:
     )
 
 
-def _passes(job: Job, inputs: Inputs) -> Iterator[_Pass]:
+def _passes(job: Job, inputs: Inputs, footprint: Footprint) -> Iterator[_Pass]:
     """Every pass over the data that a checkpoint takes."""
     needs: frozenset[str] = needs_of(job.measures)
     items, examples = inputs.item_tokens, inputs.example_tokens
@@ -96,6 +99,10 @@ def _passes(job: Job, inputs: Inputs) -> Iterator[_Pass]:
         yield _Pass(_added([len(t.closed_book) for t in items], parametric))
     if "generation" in needs:
         yield _Pass([length + job.settings.max_new_tokens for length in opened])
+    if "answer_row" in needs:
+        yield _Pass([length + 1 for length in opened])
+    if strikes := footprint.layers * (footprint.heads * ("knockout" in needs) + bool(needs & _KNOCKOUTS)):
+        yield _Pass([len(t.prompt) + 1 for t in items for _ in range(strikes * len(np.unique(t.prompt.roles)) + 1)])
     for push in ("margin_push", "attention_push"):
         if push in needs:
             yield _Pass(_added(opened, context), backward=True)
@@ -115,9 +122,8 @@ def _added(first: Sequence[int], second: Sequence[int]) -> list[int]:
 def _disk(job: Job, footprint: Footprint) -> int:
     """Attention by item and example, which is nearly all of it."""
     names = {measure.name for measure in job.measures}
-    rows = len(job.inputs.items) * ("attention_mass" in names) + len(job.inputs.examples) * (
-        "ift_attention_mass" in names
-    )
+    by_role = len(names & {"attention_mass", "head_attribution", "knockout_effect"})
+    rows = len(job.inputs.items) * by_role + len(job.inputs.examples) * ("ift_attention_mass" in names)
     excess = len(job.inputs.items) * ("context_mass_excess" in names)
     return (rows * len(KEY_ROLES) + excess) * footprint.layers * footprint.heads * 4
 

@@ -15,13 +15,16 @@ from attnshift.data.prompts import Tokens
 from attnshift.data.roles import ANSWER
 from attnshift.errors import CheckpointError
 from attnshift.measures.measure import Answers, Measure, Need, Observation
+from attnshift.models.answer_row import read_answer_rows
+from attnshift.models.contrast import item_contrasts
 from attnshift.models.directions import attention_gradient, margin_gradient, preconditioned
 from attnshift.models.forward import Rows, Target, score_targets
 from attnshift.models.generate import generate_greedy
 from attnshift.models.ghost import ExampleWatch
 from attnshift.models.gradients import Gradient, group_gradients
+from attnshift.models.knockout_effect import knockout_effects
 from attnshift.models.parts import parameter_pieces
-from attnshift.models.readings import ExampleGradients, GroupGradients
+from attnshift.models.readings import AnswerRow, ExampleGradients, GroupGradients
 from attnshift.models.skeleton import Skeleton
 
 
@@ -100,6 +103,22 @@ def _observe_items(
             settings.token_budget,
         )
         seen["generation"] = [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
+    return seen | _observe_answer_rows(model, inputs, needs, settings)
+
+
+def _observe_answer_rows(model: Any, inputs: Inputs, needs: frozenset[Need], settings: Settings) -> dict[str, Any]:
+    """The row that predicts where an item's answers part; NaN for items whose answers don't."""
+    seen: dict[str, Any] = {}
+    if not needs & {"answer_row", "knockout", "knockout_by_layer"}:
+        return seen
+    places, contrasts = item_contrasts(inputs.item_tokens)
+    if "answer_row" in needs:
+        row = read_answer_rows(model, contrasts, settings.token_budget)
+        seen["answer_row"] = AnswerRow.unknown(len(inputs.items), row)
+        seen["answer_row"].put(np.array(places), row)
+    if needs & {"knockout", "knockout_by_layer"}:
+        found = knockout_effects(model, contrasts, settings.token_budget, by_head="knockout" in needs)
+        seen["knockout"] = found.among(len(inputs.items), np.array(places))
     return seen
 
 

@@ -213,13 +213,12 @@ def _attributes(job: Job, inputs: Inputs, grouping: str, step: int | None) -> di
 def _cell(
     cell: Cell, values: Mapping[str, np.ndarray], seen: Observation, inputs: Inputs, skeleton: Skeleton
 ) -> xr.Dataset:
-    attention = seen.item_attention or seen.example_attention
-    layers, heads = attention.mass.shape[1:3] if attention is not None else (0, 0)
+    sizes = {d: n for m in cell.missing for d, n in zip(m.dims, values[m.name].shape, strict=True)}
     labels: dict[str, Sequence[Any]] = {
         "item": [item.id for item in inputs.items],
         "example": [example.id for example in inputs.examples],
-        "layer": range(layers),
-        "head": range(heads),
+        "layer": range(sizes.get("layer", 0)),
+        "head": range(sizes.get("head", 0)),
         "role": KEY_ROLES,
         "group": inputs.groups,
         "part": () if seen.group_gradient is None else seen.group_gradient.parts,
