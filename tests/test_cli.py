@@ -624,8 +624,8 @@ def test_plot_writes_what_the_suffix_says(attnshift, traced, tmp_path, suffix):
     elif suffix == "json":
         assert json.loads(text)["data"]
     else:
-        assert text.startswith("series,axis,x,y,low,high\n")
-        assert {line.split(",")[-4] for line in text.splitlines()[1:]} >= {"2", "4"}
+        assert text.startswith("series,axis,x,y,low,high,z\n")
+        assert {line.split(",")[-5] for line in text.splitlines()[1:]} >= {"2", "4"}
 
 
 def test_plot_without_a_file_is_a_page_here(attnshift, traced, tmp_path, monkeypatch):
@@ -637,11 +637,40 @@ def test_plot_without_a_file_is_a_page_here(attnshift, traced, tmp_path, monkeyp
 def test_plot_lists_its_figures(attnshift):
     done = attnshift("plot", "--list")
     assert done.code == 0
-    assert [line.split()[0] for line in done.out.splitlines()] == ["inversion", "losses", "gradients", "margin"]
+    names = [line.split()[0] for line in done.out.splitlines()]
+    assert names[:5] == ["inversion", "losses", "gradients", "margin", "arms"]
+    facts = json.loads(attnshift("plot", "--list", "--json").out)
+    assert list(facts) == names
+    assert facts["gradients"]["reads"] == ["gradient_norm"]
+    assert facts["arms"]["of"] == "traces"
+
+
+def test_plot_lists_what_a_trace_lacks(attnshift, traced):
+    assert "it has no gradient_norm" in attnshift("plot", traced, "--list").out
+    facts = json.loads(attnshift("plot", traced, "--list", "--json").out)
+    assert facts["margin"]["lacks"] == []
+    assert "attention_mass" in facts["inversion"]["lacks"]
+
+
+def test_plot_overlays_traces_by_name(attnshift, traced, tmp_path):
+    again = f"again={traced}"
+    done = attnshift("plot", traced, "arms", "--with", again, "-o", tmp_path / "x.json")
+    assert is_one_block(done, "counterfactual_accuracy", traced.name)
+    assert is_one_block(attnshift("plot", again, "arms", "--with", again), "called 'again'", "NAME=DIR")
+    assert is_one_block(attnshift("plot", traced, "margin", "--with", again), "margin is drawn of one trace")
+
+
+def test_plot_draws_for_a_column(attnshift, traced, tmp_path):
+    file = tmp_path / "x.json"
+    assert attnshift("plot", traced, "margin", "--width", "one", "--smooth", 3, "-o", file).code == 0
+    assert json.loads(file.read_text())["layout"]["width"] == 312
 
 
 def test_plot_refuses_what_it_cannot_draw(attnshift, traced, tmp_path):
     assert is_one_block(attnshift("plot", traced, "nonsense"), "'nonsense'", "margin")
+    assert is_one_block(attnshift("plot", "nonsense"), "TRACE FIGURE")
+    assert is_one_block(attnshift("plot", traced, "margin", "--width", "three"), "'three'", "screen, two, one")
+    assert is_one_block(attnshift("plot", traced, "margin", "--step", 3), "margin has no option 'step'")
     assert is_one_block(attnshift("plot", traced, "margin", "-o", tmp_path / "x.docx"), "x.docx", ".html")
     assert is_one_block(attnshift("plot", traced, "margin", "-o", tmp_path / "absent" / "x.csv"), "absent")
     assert is_one_block(attnshift("plot", traced, "gradients", "-o", tmp_path / "x.csv"), "gradient_norm")

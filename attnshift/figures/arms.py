@@ -16,7 +16,7 @@ from attnshift.stats.intervals import Interval
 _KINDS = ("counterfactual", "parametric")
 
 
-def arms(traces: Mapping[str, xr.Dataset], log_steps: bool = False) -> go.Figure:
+def arms(traces: Mapping[str, xr.Dataset], log_steps: bool = False, smooth: int = 1) -> go.Figure:
     """Counterfactual and, below, parametric accuracy over steps, one curve per arm.
 
     Each dataset is an arm's trace, or several seeds of it as `open_traces` joins them; curves are means over seeds
@@ -28,7 +28,7 @@ def arms(traces: Mapping[str, xr.Dataset], log_steps: bool = False) -> go.Figure
         raise AttnshiftError(f"{len(traces)} arms can't be overlaid", expected=f"1 to {len(RUNS)}")
     means = {name: _means(name, trace) for name, trace in traces.items()}
     steps = np.unique(np.concatenate([mean["step"].values for mean in means.values()]))
-    axis = step_axis(xr.Dataset(coords={"step": steps}), log_steps)
+    axis = step_axis(xr.Dataset(coords={"step": steps}), log_steps, smooth)
     titles = [f"{kind} accuracy<br>(% of items)" for kind in _KINDS]
     seeds = max(int(trace.sizes.get("run", 1)) for trace in traces.values())
     figure = panels(

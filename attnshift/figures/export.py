@@ -14,11 +14,12 @@ from typing import Final
 import plotly.graph_objects as go
 
 from attnshift.errors import AttnshiftError
-from attnshift.figures.series import BAND, LINE
+from attnshift.figures.series import BAND, LINE, NOISE, RAW
 from attnshift.tracing.atomic import atomic
 
-COLUMNS: Final = ("series", "axis", "x", "y", "low", "high")
-"""Columns of a figure's CSV: the curve, the title of its y axis, and the numbers drawn, in data units."""
+COLUMNS: Final = ("series", "axis", "x", "y", "low", "high", "z")
+"""Columns of a figure's CSV: the curve or map, the title of its y axis (of a map: of its colours), and the numbers
+drawn, in data units; ``z`` is a map's number at x and y."""
 
 _PNG_SCALE = 3  # a figure 700 pixels wide becomes 300 dots per inch at the width of a page's text
 _PATIENCE = 300  # seconds; a busy machine is slow to draw
@@ -64,19 +65,45 @@ def _csv(figure: go.Figure) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for curve in figure.data:
-        if curve.meta != BAND:  # its numbers are its line's low and high
-            axis = figure.layout["yaxis" + (curve.yaxis or "y")[1:]].title.text or ""
-            writer.writerows([curve.name, axis.replace("<br>", " "), *row] for row in _points(curve))
+        if curve.meta not in (BAND, NOISE):  # a band's numbers are its line's low and high
+            rows = _cells(curve) if curve.type == "heatmap" else _points(curve)
+            writer.writerows([curve.name, _axis_of(figure, curve), *row] for row in rows)
     return text.getvalue().encode()
+
+
+def _axis_of(figure: go.Figure, curve: go.Scatter | go.Heatmap) -> str:
+    """The title of what a curve's numbers are drawn on."""
+    if curve.type == "heatmap":
+        text = figure.layout[curve.coloraxis].colorbar.title.text if curve.coloraxis else curve.colorbar.title.text
+    else:
+        text = figure.layout["yaxis" + (curve.yaxis or "y")[1:]].title.text
+    return (text or "").replace("<br>", " ")
 
 
 def _points(curve: go.Scatter) -> Iterator[tuple[object, ...]]:
     """x, y, low and high; a line of ours keeps x, low and high beside what it draws."""
-    if curve.meta != LINE:
-        yield from ((x, y, None, None) for x, y in zip(curve.x, curve.y, strict=True))
+    if curve.meta not in (LINE, RAW):
+        yield from ((x, y, None, None, None) for x, y in zip(curve.x, curve.y, strict=True))
         return
     for (step, *bounds), y in zip(curve.customdata, curve.y, strict=True):
-        yield step, y, *(None if math.isnan(bound) else bound for bound in bounds)
+        yield step, y, *(None if math.isnan(bound) else bound for bound in bounds), None
+
+
+def _cells(heat: go.Heatmap) -> Iterator[tuple[object, ...]]:
+    """x, y and z of every cell that has a number."""
+    for y, row in zip(heat.y, heat.z, strict=True):
+        yield from ((x, y, None, None, z) for x, z in zip(heat.x, row, strict=True) if z is not None)
+
+
+def _still(figure: go.Figure) -> go.Figure:
+    """A figure on paper: no slider, but a word on where it stood."""
+    if not figure.layout.sliders:
+        return figure
+    slider, still = figure.layout.sliders[0], go.Figure(figure)
+    words = f"{slider.currentvalue.prefix or ''}{slider.steps[slider.active or 0].label}"
+    still.update_layout(sliders=[], margin_b=62, height=figure.layout.height - figure.layout.margin.b + 62)
+    place = {"x": 1, "xref": "paper", "xanchor": "right", "y": 1, "yref": "paper", "yanchor": "bottom"}
+    return still.add_annotation(text=words, showarrow=False, **place)
 
 
 def _image(figure: go.Figure, suffix: str) -> bytes:
@@ -92,7 +119,7 @@ def _image(figure: go.Figure, suffix: str) -> bytes:
             # A kaleido server that the caller started keeps the options it was started with.
             warnings.filterwarnings("ignore", message="The kopts argument is ignored")
             start = {"mathjax": False, "timeout": _PATIENCE}
-            return bytes(kaleido.calc_fig_sync(figure, opts=options, kopts=start))
+            return bytes(kaleido.calc_fig_sync(_still(figure), opts=options, kopts=start))
     except (BrowserClosedError, BrowserFailedError, ChromeNotFoundError, OSError) as error:
         raise _no_browser(suffix, "no Chrome or Chromium could be made to draw it") from error
 

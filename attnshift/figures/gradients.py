@@ -9,13 +9,14 @@ from jaxtyping import Float
 
 from attnshift.figures.series import Series, draw, log_axis, panels, step_axis
 from attnshift.figures.theme import REFERENCE
-from attnshift.figures.values import need
+from attnshift.figures.values import reads
 from attnshift.stats.intervals import Interval
 
 _UNIT = "nats per unit of parameter"
 
 
-def gradients(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
+@reads("gradient_norm")
+def gradients(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Figure:
     """Gradient norm of each group of examples over steps, and the ratio critical / non_critical below.
 
     The norm of the gradient of the group's mean loss (nats per unit of parameter); the ratio is drawn where the
@@ -23,8 +24,7 @@ def gradients(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
 
     Raises AttnshiftError where the trace lacks ``gradient_norm``.
     """
-    need(trace, "gradient_norm")
-    axis = step_axis(trace, log_steps)
+    axis = step_axis(trace, log_steps, smooth)
     norms = _norms(trace)
     ratio = norms.get("critical", np.array(np.nan)) / norms.get("non_critical", np.nan)
     titles = [f"gradient norm<br>({_UNIT})", "critical / non_critical<br>(ratio of norms)"]

@@ -7,13 +7,14 @@ import xarray as xr
 
 from attnshift.data.roles import CONTEXT_ROLES
 from attnshift.figures.series import Series, draw, panels, step_axis
-from attnshift.figures.values import accuracy, mean_over_items, need
+from attnshift.figures.values import accuracy, mean_over_items, reads
 from attnshift.stats.readings import attention_by_roles
 
 _MEANINGS = {"counterfactual": "context", "parametric": "parametric"}
 
 
-def inversion(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
+@reads("counterfactual_accuracy", "parametric_accuracy", "attention_mass")
+def inversion(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Figure:
     """Accuracy on the context's and the memorised answer over steps; attention to context and question below.
 
     First row: percent of the items whose greedy text contains the answer; both or neither may be contained.
@@ -22,8 +23,7 @@ def inversion(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
 
     Raises AttnshiftError where the trace lacks a measure.
     """
-    need(trace, "counterfactual_accuracy", "parametric_accuracy", "attention_mass")
-    axis = step_axis(trace, log_steps)
+    axis = step_axis(trace, log_steps, smooth)
     titles = ["accuracy (% of items)", "attention mass (probability)"]
     subtitle = f"{trace.sizes['item']} conflict items; bands are 95 % intervals of the mean over items"
     figure = panels(axis, titles, "Context reliance over finetuning", subtitle)

@@ -9,12 +9,13 @@ from jaxtyping import Float
 
 from attnshift.errors import AttnshiftError
 from attnshift.figures.series import Series, draw, log_axis, panels, step_axis
-from attnshift.figures.values import need
+from attnshift.figures.values import reads
 from attnshift.stats.intervals import Interval
 from attnshift.stats.readings import group_losses, loss_parts
 
 
-def losses(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
+@reads("loss")
+def losses(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Figure:
     """Mean loss of each group of training examples over steps, and each group's part of the whole loss below.
 
     First row: nats per answer token, on a logarithmic axis. Second row: share of the group times its mean loss, in
@@ -22,8 +23,7 @@ def losses(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
 
     Raises AttnshiftError where the trace lacks ``loss`` or has no training examples in any group.
     """
-    need(trace, "loss")
-    axis = step_axis(trace, log_steps)
+    axis = step_axis(trace, log_steps, smooth)
     means = group_losses(trace)
     if not means:
         raise AttnshiftError("the trace has no training examples", expected="examples with a group and split train")

@@ -9,11 +9,12 @@ from jaxtyping import Float
 
 from attnshift.figures.series import Series, draw, panels, step_axis
 from attnshift.figures.theme import COLOURS, REFERENCE
-from attnshift.figures.values import item_values, mean_over_items, need
+from attnshift.figures.values import item_values, mean_over_items, reads
 from attnshift.stats.intervals import Interval
 
 
-def margin(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
+@reads("margin")
+def margin(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Figure:
     """Mean margin between the context's and the memorised answer over steps, with the middle half of the items.
 
     log p(context answer) - log p(parametric answer) in nats, given the context; above 0 the context is preferred.
@@ -21,8 +22,7 @@ def margin(trace: xr.Dataset, log_steps: bool = False) -> go.Figure:
 
     Raises AttnshiftError where the trace lacks ``margin``.
     """
-    need(trace, "margin")
-    axis = step_axis(trace, log_steps)
+    axis = step_axis(trace, log_steps, smooth)
     values = item_values(trace, "margin")
     subtitle = f"log p(context answer) − log p(parametric answer); {values.shape[-1]} items; band: 95 % interval"
     figure = panels(axis, ["margin (nats)"], "Margin between the two answers", subtitle)

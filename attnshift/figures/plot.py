@@ -3,52 +3,122 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import plotly.graph_objects as go
 import xarray as xr
 
 from attnshift.errors import AttnshiftError
+from attnshift.figures.arms import arms
 from attnshift.figures.export import write_figure
+from attnshift.figures.fit import fit
 from attnshift.figures.gradients import gradients
 from attnshift.figures.inversion import inversion
 from attnshift.figures.losses import losses
 from attnshift.figures.margin import margin
+from attnshift.figures.theme import SIZES
+from attnshift.figures.values import read_by
 
-FIGURES: Final[dict[str, Callable[..., go.Figure]]] = {
-    "inversion": inversion,
-    "losses": losses,
-    "gradients": gradients,
-    "margin": margin,
+Trace = xr.Dataset | str | Path
+"""A trace, opened or named by its directory."""
+
+Of = Literal["trace", "traces", "nothing"]
+"""What a figure is drawn of: one trace, several by name, or nothing but its own options."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A figure that can be asked for by name."""
+
+    draw: Callable[..., go.Figure]
+    """takes what the figure is drawn of, if anything, and its own options; its docstring's first line is listed"""
+    of: Of = "trace"
+
+    @property
+    def about(self) -> str:
+        """What it shows, in a line."""
+        return (inspect.getdoc(self.draw) or "").partition("\n")[0]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of its options."""
+        return tuple(inspect.signature(self.draw).parameters)[self.of != "nothing" :]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The variables of a trace that it can't do without."""
+        return read_by(self.draw)
+
+
+FIGURES: Final[dict[str, Kind]] = {
+    "inversion": Kind(inversion),
+    "losses": Kind(losses),
+    "gradients": Kind(gradients),
+    "margin": Kind(margin),
+    "arms": Kind(arms, of="traces"),
 }
-"""Each takes a trace and its own options."""
 
 
 def list_figures() -> dict[str, str]:
     """What each figure shows, in a line."""
-    return {name: (inspect.getdoc(figure) or "").partition("\n")[0] for name, figure in FIGURES.items()}
+    return {name: kind.about for name, kind in FIGURES.items()}
 
 
-def plot(trace: xr.Dataset | str | Path, figure: str, out: str | Path | None = None, **options: Any) -> go.Figure:
+def plot(
+    trace: Trace | Mapping[str, Trace] | None,
+    figure: str,
+    out: str | Path | None = None,
+    width: str = "screen",
+    **options: Any,
+) -> go.Figure:
     """Draw a figure of a trace, opened or named by its directory; written too where ``out`` says where to.
 
-    The options are the figure's own; all take ``log_steps=True``. See ``write_figure`` for the formats of ``out``.
+    ``width`` is ``screen`` (with a title), or ``one`` or ``two`` for that many columns of a paper. A figure of several
+    traces takes a mapping of names to traces, one of nothing takes None. The options are the figure's own
+    (``FIGURES[name].options``). See ``write_figure`` for the formats of ``out``.
 
-    Raises AttnshiftError for an unknown figure or option, a trace that can't be opened or lacks what the figure
+    Raises AttnshiftError for an unknown figure, width or option, a trace that can't be opened or lacks what the figure
     draws, and a file that can't be written.
     """
-    if figure not in FIGURES:
-        raise AttnshiftError(f"there is no figure {figure!r}", expected=f"one of {', '.join(FIGURES)}")
-    known = list(inspect.signature(FIGURES[figure]).parameters)[1:]
-    if unknown := [option for option in options if option not in known]:
-        raise AttnshiftError(f"{figure} has no option {unknown[0]!r}", expected=f"one of {', '.join(known)}")
-    if not isinstance(trace, xr.Dataset):
-        from attnshift.tracing.dataset import open_trace  # only a path needs the reader
-
-        trace = open_trace(trace)
-    drawn = FIGURES[figure](trace, **options)
+    kind = find_figure(figure)
+    if width not in SIZES:
+        raise AttnshiftError(f"there is no width {width!r}", expected=f"one of {', '.join(SIZES)}")
+    if unknown := [option for option in options if option not in kind.options]:
+        expected = f"one of {', '.join(kind.options)}" if kind.options else "no options"
+        raise AttnshiftError(f"{figure} has no option {unknown[0]!r}", expected=expected)
+    drawn = fit(kind.draw(*_drawn_of(kind, figure, trace), **options), SIZES[width])
     if out is not None:
         write_figure(drawn, out)
     return drawn
+
+
+def find_figure(name: str) -> Kind:
+    """A figure by its name; raises AttnshiftError that lists the names."""
+    if name not in FIGURES:
+        raise AttnshiftError(f"there is no figure {name!r}", expected=f"one of {', '.join(FIGURES)}")
+    return FIGURES[name]
+
+
+def _drawn_of(kind: Kind, figure: str, trace: Trace | Mapping[str, Trace] | None) -> list[Any]:
+    """What a figure is drawn of, opened; raises AttnshiftError where it is something else."""
+    several = isinstance(trace, Mapping) and not isinstance(trace, xr.Dataset)
+    given: Of = "nothing" if trace is None else "traces" if several else "trace"
+    if given != kind.of:
+        words = {"trace": "one trace", "traces": "several traces, each with its name", "nothing": "no trace"}
+        raise AttnshiftError(f"{figure} can't be drawn of {words[given]}", expected=words[kind.of])
+    if trace is None:
+        return []
+    if isinstance(trace, Mapping) and not isinstance(trace, xr.Dataset):
+        return [{str(name): _opened(one) for name, one in trace.items()}]
+    return [_opened(trace)]
+
+
+def _opened(trace: Trace) -> xr.Dataset:
+    if isinstance(trace, xr.Dataset):
+        return trace
+    from attnshift.tracing.dataset import open_trace  # only a path needs the reader
+
+    return open_trace(trace)

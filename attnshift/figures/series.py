@@ -12,12 +12,15 @@ import xarray as xr
 from jaxtyping import Float, Num
 from plotly.subplots import make_subplots
 
+from attnshift.errors import AttnshiftError
+from attnshift.figures.phases import Mark, phase_marks
 from attnshift.figures.theme import COLOURS, LEGEND, SYMBOLS, TEMPLATE, WIDTH, tint, titled
 from attnshift.figures.ticks import decade_ticks, step_ticks
 from attnshift.stats.intervals import Interval
 
-LINE, BAND = "line", "band"
-"""What a plotly trace's ``meta`` says that it is; a line's ``customdata`` holds step, low and high."""
+LINE, BAND, NOISE, RAW = "line", "band", "noise", "raw"
+"""What a plotly trace's ``meta`` says that it is; a line's ``customdata`` holds step, low and high. ``raw`` are the
+points behind a smoothed line, with theirs."""
 
 _TOP, _BOTTOM, _PANEL, _GAP = 92, 62, 212, 58  # pixels
 
@@ -34,6 +37,8 @@ class Series:
     """step: what is drawn; NaN where it wasn't measured"""
     unit: str = ""
     """written behind the number in the hover text"""
+    noise: float = float("nan")
+    """how far a checkpoint's number strays from its neighbours' by chance alone (95 %): a band of its own"""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,12 @@ class StepAxis:
     steps: Num[np.ndarray, "step"]
     log: bool
     """at log10(step + 1), which has a place for step 0, labelled with the steps themselves"""
+    smooth: int = 1
+    """lines are centred means over so many checkpoints, with the numbers themselves faint behind"""
+    marks: tuple[Mark, ...] = ()
+    """steps with a line across all panels"""
 
-    def places(self, steps: Num[np.ndarray, "step"] | Sequence[int]) -> Float[np.ndarray, "step"]:
+    def places(self, steps: Num[np.ndarray, "step"] | Sequence[float]) -> Float[np.ndarray, "step"]:
         """x of steps."""
         steps = np.asarray(steps, np.float64)
         return np.log10(steps + 1) if self.log else steps
@@ -58,9 +67,16 @@ class StepAxis:
         return {"tickvals": self.places(labelled).tolist(), "ticktext": [f"{step:,}" for step in labelled]}
 
 
-def step_axis(trace: xr.Dataset, log: bool) -> StepAxis:
-    """The step axis of a trace."""
-    return StepAxis(trace["step"].values, log)
+def step_axis(trace: xr.Dataset, log: bool, smooth: int = 1) -> StepAxis:
+    """The step axis of a trace, with its peak and the ends of its epochs marked.
+
+    Raises AttnshiftError where ``smooth`` is no odd number of checkpoints.
+    """
+    if smooth < 1 or smooth % 2 == 0:
+        raise AttnshiftError(
+            f"smooth={smooth} is no window", expected="an odd number of checkpoints: 1 (as it is), 3, 5"
+        )
+    return StepAxis(trace["step"].values, log, smooth, phase_marks(trace))
 
 
 def panels(axis: StepAxis, y_titles: Sequence[str], title: str, subtitle: str) -> go.Figure:
@@ -75,7 +91,25 @@ def panels(axis: StepAxis, y_titles: Sequence[str], title: str, subtitle: str) -
         figure.layout[f"legend{row}"] = LEGEND | {"y": top + 4 / inner}
     figure.update_xaxes(axis.ticks())
     figure.update_xaxes(title_text="optimizer step" + " (log scale)" * axis.log, row=len(y_titles))
+    _mark_phases(figure, axis, len(y_titles))
     return figure
+
+
+def _mark_phases(figure: go.Figure, axis: StepAxis, rows: int) -> None:
+    """A thin line across every panel, named on top of the uppermost one's inside."""
+    for mark in axis.marks:
+        x = float(axis.places([mark.step])[0])
+        for row in range(1, rows + 1):
+            domain = f"y{row if row > 1 else ''} domain"
+            line = {"color": COLOURS["faint"], "width": 1, "dash": "dot"}
+            figure.add_shape(
+                type="line", name=mark.label, x0=x, x1=x, xref=f"x{row if row > 1 else ''}", y0=0, y1=1, yref=domain,
+                line=line, layer="below",
+            )  # fmt: skip
+        figure.add_annotation(
+            text=mark.label, x=x, xref="x", y=1, yref="y domain", yanchor="top", xanchor="left", textangle=-90,
+            showarrow=False, font={"size": 10.5, "color": COLOURS["faint"]}, name=mark.label,
+        )  # fmt: skip
 
 
 def draw(figure: go.Figure, axis: StepAxis, series: Sequence[Series], row: int = 1) -> None:
@@ -87,11 +121,19 @@ def draw(figure: go.Figure, axis: StepAxis, series: Sequence[Series], row: int =
         table = table[np.isfinite(table[:, 1])].astype(np.float64)
         bounded = table[np.isfinite(table).all(-1)]
         lines.append(_line(one, axis, table))
-        if len(bounded) > 1:
+        if np.isfinite(one.noise) and len(table) > 1:
+            figure.add_trace(_noise(one, axis, table), row=row, col=1)
+        if len(bounded) > 1 and axis.smooth == 1:
             figure.add_trace(_band(one, axis, bounded), row=row, col=1)
-        elif len(bounded) == 1:  # an area of one step has no width
-            _, value, low, high = bounded[0].tolist()
-            lines[-1].error_y = {"array": [high - value], "arrayminus": [value - low], "thickness": 1.5, "width": 6}
+        elif len(bounded):  # an area of one step has no width, and one around raw points would hide the smooth line
+            bars = {
+                "array": (bounded[:, 3] - bounded[:, 1]).tolist(),
+                "arrayminus": (bounded[:, 1] - bounded[:, 2]).tolist(),
+            }
+            lines[-1].error_y = bars | {"thickness": 1.5, "width": 6}
+        if axis.smooth > 1:
+            raw, lines[-1] = lines[-1], _line(one, axis, _smoothed(table, axis.smooth))
+            figure.add_trace(_faint(raw), row=row, col=1)
     for line in lines:
         line.legend = f"legend{row}".removesuffix("1")
         figure.add_trace(line, row=row, col=1)
@@ -124,6 +166,42 @@ def _line(series: Series, axis: StepAxis, table: Float[np.ndarray, "step 4"]) ->
         customdata=[[int(step), low, high] for step, _, low, high in table.tolist()],
         hovertext=[_hover(series, *point) for point in table.tolist()],
         hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _smoothed(table: Float[np.ndarray, "step 4"], window: int) -> Float[np.ndarray, "step 4"]:
+    """Means over the checkpoints around each, fewer at the ends but as many on either side; without bounds."""
+    means = table.copy()
+    for index in range(len(table)):
+        reach = min(window // 2, index, len(table) - 1 - index)
+        means[index, 1] = table[index - reach : index + reach + 1, 1].mean()
+    means[:, 2:] = np.nan
+    return means
+
+
+def _faint(line: go.Scatter) -> go.Scatter:
+    """The numbers themselves, behind their smoothed line."""
+    line.update(mode="markers", meta=RAW, showlegend=False, opacity=0.35, marker_size=4)
+    if line.error_y.array is not None:
+        line.update(error_y={"thickness": 0.8, "width": 0})
+    return line
+
+
+def _noise(series: Series, axis: StepAxis, table: Float[np.ndarray, "step 4"]) -> go.Scatter:
+    """Dotted edges as far from the line as checkpoints stray by chance."""
+    x = axis.places(table[:, 0]).tolist()
+    low, high = ((table[:, 1] + sign * series.noise).tolist() for sign in (-1, 1))
+    return go.Scatter(
+        x=[*x, None, *x],
+        y=[*low, None, *high],
+        name=f"{series.name}, checkpoint noise (95 %)",
+        legendgroup=series.name,
+        meta=NOISE,
+        showlegend=False,
+        mode="lines",
+        line={"color": _colour(series), "width": 1, "dash": "dot"},
+        opacity=0.6,
+        hoverinfo="skip",
     )
 
 

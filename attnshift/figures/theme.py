@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import plotly.graph_objects as go
@@ -31,18 +32,44 @@ SYMBOLS: Final = {"parametric": "square", "non_critical": "square", "question": 
 REFERENCE: Final = {"color": COLOURS["faint"], "width": 1.2, "dash": "dash"}
 """The line to compare curves with."""
 
-WIDTH: Final = 700
-"""Pixels; over the two columns of a page (17.8 cm) the letters come out at 8 to 10 pt."""
+LEAN: Final = ((0.0, "#D55E00"), (0.25, "#EBAF80"), (0.5, "#F7F7F7"), (0.75, "#80B8D8"), (1.0, "#0072B2"))
+"""Colours of a number with a sign, from memory's colour over near white (0) to the context's."""
+
+AMOUNT: Final = ((0.0, "#F7FBFF"), (0.25, "#BFDCEC"), (0.5, "#66AAD2"), (0.75, "#0072B2"), (1.0, "#023858"))
+"""Colours of an amount, from none to much: one hue, ever darker, so that grey prints keep the order."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a figure is made for."""
+
+    width: int
+    """pixels, 96 to the inch: a pdf or svg is exactly so wide on paper"""
+    scale: float
+    """of letters, lines and heights; at 1 letters have 13 pixels (9.75 pt)"""
+    titled: bool
+    """whether the title is drawn; in a paper the caption stands for it"""
+
+
+SIZES: Final = {"screen": Size(700, 1.0, True), "two": Size(648, 0.86, False), "one": Size(312, 0.8, False)}
+"""For a screen; 6.75 inches, over two columns; 3.25 inches, one column. No letter is smaller than 7.5 pt."""
+
+WIDTH: Final = SIZES["screen"].width
+"""Pixels that a figure is laid out for before it is fitted to another size."""
+
+LETTERS: Final = 13
+"""Pixels, at scale 1."""
 
 _AXIS: Final = {"showline": True, "linecolor": "#555555", "gridcolor": "#E8E8E8", "zeroline": False} | {
-    "ticks": "outside", "ticklen": 4, "tickcolor": "#555555", "title": {"font": {"size": 14}, "standoff": 8}
+    "ticks": "outside", "ticklen": 4, "tickcolor": "#555555", "title": {"font": {"size": 14}, "standoff": 8},
+    "automargin": True,
 }  # fmt: skip
 
 LEGEND: Final = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "font": {"size": 13}}
 
 TEMPLATE: Final = go.layout.Template(
     layout={
-        "font": {"family": "Helvetica, Arial, Liberation Sans, sans-serif", "size": 13, "color": "#222222"},
+        "font": {"family": "Helvetica, Arial, Liberation Sans, sans-serif", "size": LETTERS, "color": "#222222"},
         "title": {"x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 28}, "font": {"size": 17}},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
@@ -51,6 +78,7 @@ TEMPLATE: Final = go.layout.Template(
         "yaxis": _AXIS,
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
+        "coloraxis": {"colorbar": {"outlinewidth": 0, "thickness": 12, "title": {"side": "right"}}},
         "legend": LEGEND,
     }
 )

@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec
+
 import numpy as np
+import plotly.graph_objects as go
 import xarray as xr
 from jaxtyping import Float
 
 from attnshift.errors import AttnshiftError
 from attnshift.stats.intervals import Interval, cluster_mean_interval, wilson
 
+_Options = ParamSpec("_Options")
+_Draws = Callable[Concatenate[xr.Dataset, _Options], go.Figure]
+
+_READ: Final[dict[Callable[..., Any], tuple[str, ...]]] = {}
+
+_MADE_BY: Final = {
+    "benchmark": "attnshift ingest",
+    "answer_label": "attnshift rescore",
+}
+"""Commands that bring variables which no measure computes."""
+
+
+def reads(*names: str) -> Callable[[_Draws[_Options]], _Draws[_Options]]:
+    """Declare the variables that a figure can't do without: seen to before it draws, told by `plot --list`."""
+
+    def declare(figure: _Draws[_Options]) -> _Draws[_Options]:
+        @wraps(figure)
+        def seen_to(trace: xr.Dataset, /, *args: _Options.args, **options: _Options.kwargs) -> go.Figure:
+            need(trace, *names)
+            return figure(trace, *args, **options)
+
+        _READ[seen_to] = names
+        return seen_to
+
+    return declare
+
+
+def read_by(figure: Callable[..., Any]) -> tuple[str, ...]:
+    """The variables that a figure can't do without."""
+    return _READ.get(figure, ())
+
 
 def need(trace: xr.Dataset, *names: str) -> None:
     """See that a trace holds what a figure draws; raises AttnshiftError naming the measures to trace."""
     if missing := [name for name in names if name not in trace]:
+        measured = [name for name in missing if name not in _MADE_BY]
+        commands = [f"attnshift trace --ckpts RUN --out TRACE --measures {','.join(measured)}"] * bool(measured)
+        commands += [_MADE_BY[name] for name in missing if name in _MADE_BY]
         raise AttnshiftError(
             f"the trace has no {', '.join(missing)}",
             expected=f"a trace with {', '.join(names)}",
-            remedy=f"attnshift trace --ckpts RUN --out TRACE --measures {','.join(missing)}",
+            remedy="; ".join(commands),
         )
     for name in names:
         if "step" not in trace[name].dims or "run" in trace[name].dims:

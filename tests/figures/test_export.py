@@ -6,12 +6,14 @@ import re
 import shutil
 import sys
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 from made_traces import made_trace
 
 from attnshift.errors import AttnshiftError
 from attnshift.figures.export import COLUMNS, write_figure
+from attnshift.figures.heatmaps import Heat, heat_maps
 from attnshift.figures.plot import plot
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -71,8 +73,20 @@ def test_csv_leaves_missing_bounds_empty(tmp_path):
 def test_csv_of_anybodys_figure(tmp_path):
     write_figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="mine")), tmp_path / "figure.csv")
     assert rows(tmp_path / "figure.csv")[1] == {
-        "series": "mine", "axis": "", "x": "2", "y": "4", "low": "", "high": "",
+        "series": "mine", "axis": "", "x": "2", "y": "4", "low": "", "high": "", "z": "",
     }  # fmt: skip
+
+
+def test_csv_of_maps_names_step_and_cell(tmp_path):
+    values = np.array([[[1.0, np.nan]], [[3.0, 4.0]]])
+    heat = Heat(values, [0, 1000], ["0"], ["a", "b"], "layer", "head", "what (unit)")
+    write_figure(heat_maps(heat, "", ""), tmp_path / "figure.csv")
+    found = [(row["series"], row["axis"], row["y"], row["x"], row["z"]) for row in rows(tmp_path / "figure.csv")]
+    assert found == [
+        ("step 0", "what (unit)", "0", "a", "1.0"),
+        ("step 1,000", "what (unit)", "0", "a", "3.0"),
+        ("step 1,000", "what (unit)", "0", "b", "4.0"),
+    ]
 
 
 @needs_chromium

@@ -12,12 +12,15 @@ from made_traces import made_trace
 from attnshift.data.roles import CONTEXT_ROLES, KEY_ROLES
 from attnshift.errors import AttnshiftError
 from attnshift.figures.arms import arms
+from attnshift.figures.heatmaps import Heat, heat_maps
+from attnshift.figures.phases import phase_marks
 from attnshift.figures.plot import FIGURES, list_figures, plot
 from attnshift.figures.theme import COLOURS
 from attnshift.figures.ticks import decade_ticks, step_ticks
 from attnshift.stats.intervals import cluster_mean_interval, wilson
 
-EVERY = pytest.mark.parametrize("name", FIGURES)
+OF_A_TRACE = [name for name, kind in FIGURES.items() if kind.of == "trace"]
+EVERY = pytest.mark.parametrize("name", OF_A_TRACE)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,11 @@ def bands(figure: dict) -> dict[str, tuple[list, list]]:
             assert curve["x"][:half] == curve["x"][half:][::-1]
             found[curve["legendgroup"]] = curve["y"][:half], curve["y"][half:][::-1]
     return found
+
+
+def unmarked(figure: dict, kind: str) -> list[dict]:
+    """Shapes or annotations that mark no phase."""
+    return [one for one in figure["layout"][kind] if "name" not in one]
 
 
 def axis_title(figure: dict, axis: str) -> str:
@@ -100,7 +108,7 @@ def test_gradients_draws_norms_and_their_ratio(trace):
     ratio = norms.sel(group="critical") / norms.sel(group="non_critical")
     np.testing.assert_allclose(lines(figure)["critical / non_critical"]["y"], ratio)
     assert figure["layout"]["yaxis"]["type"] == figure["layout"]["yaxis2"]["type"] == "log"
-    (line,) = figure["layout"]["shapes"]
+    (line,) = unmarked(figure, "shapes")
     assert (line["y0"], line["y1"], line["yref"]) == (1, 1, "y2")
     low, high = figure["layout"]["yaxis"]["range"]
     assert low < np.log10(norms.min()) < np.log10(norms.max()) < high
@@ -137,7 +145,7 @@ def test_margin_draws_the_mean_and_the_middle_half_of_the_items(trace):
 @pytest.mark.parametrize("shift", [-30, 0, 30])
 def test_the_zero_line_of_the_margin_is_labelled_and_in_sight(trace, shift):
     figure = drawn(trace.assign(margin=trace["margin"] + shift), "margin")
-    (line,), (label,) = figure["layout"]["shapes"], figure["layout"]["annotations"]
+    (line,), (label,) = unmarked(figure, "shapes"), unmarked(figure, "annotations")
     assert line["y0"] == line["y1"] == label["y"] == 0
     assert "context preferred above" in label["text"]
     assert "memory below" in label["text"]
@@ -189,7 +197,7 @@ UNITS = {
 }
 
 
-@EVERY
+@pytest.mark.parametrize("name", UNITS)
 def test_axes_carry_units_and_figures_a_title(trace, name):
     figure = drawn(trace, name)
     assert [axis_title(figure, f"yaxis{row or ''}") for row in (None, 2)[: len(UNITS[name])]] == UNITS[name]
@@ -217,7 +225,7 @@ def test_bands_contain_their_lines(trace, name):
 
 
 def test_a_meaning_has_one_colour_everywhere(trace):
-    found = {curve: line["line"]["color"] for name in FIGURES for curve, line in lines(drawn(trace, name)).items()}
+    found = {curve: line["line"]["color"] for name in OF_A_TRACE for curve, line in lines(drawn(trace, name)).items()}
     assert found["counterfactual accuracy"] == found["context mass"] == COLOURS["context"]
     assert found["parametric accuracy"] == COLOURS["parametric"]
     assert [found[group] for group in trace["group"].values] == [COLOURS[group] for group in trace["group"].values]
@@ -338,8 +346,11 @@ def test_unknown_names_list_the_known():
     with pytest.raises(AttnshiftError, match="'inverison'") as caught:
         plot(made_trace(), "inverison")
     assert "inversion, losses, gradients, margin" in caught.value.expected
-    with pytest.raises(AttnshiftError, match="no option 'smooth'") as caught:
-        plot(made_trace(), "margin", smooth=3)
+    with pytest.raises(AttnshiftError, match="no width 'three'") as caught:
+        plot(made_trace(), "margin", width="three")
+    assert "one" in caught.value.expected
+    with pytest.raises(AttnshiftError, match="no option 'smoth'") as caught:
+        plot(made_trace(), "margin", smoth=3)
     assert "log_steps" in caught.value.expected
 
 
@@ -361,3 +372,114 @@ def test_drawing_loads_no_torch():
     code = "import sys, attnshift.figures.plot; print([m for m in ('torch', 'transformers') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+# Smoothing, noise and phases
+
+
+@pytest.mark.parametrize("window", [3, 5])
+def test_a_smoothed_line_has_its_numbers_faint_behind_it(trace, window):
+    plain, figure = drawn(trace, "margin"), drawn(trace, "margin", smooth=window)
+    raw = {curve["name"]: curve for curve in figure["data"] if curve["meta"] == "raw"}
+    for name, line in lines(figure).items():
+        y = lines(plain)[name]["y"]
+        assert raw[name]["y"] == y
+        assert raw[name]["opacity"] < 0.5
+        for index, value in enumerate(line["y"]):
+            reach = min(window // 2, index, len(y) - 1 - index)
+            assert value == pytest.approx(np.mean(y[index - reach : index + reach + 1]))
+    bars = raw["mean"]["error_y"]
+    np.testing.assert_allclose(np.array(raw["mean"]["y"]) - bars["arrayminus"], bands(plain)["mean"][0])
+    assert not bands(figure)
+
+
+@pytest.mark.parametrize("window", [0, 2, -3])
+def test_a_window_has_a_middle(trace, window):
+    with pytest.raises(AttnshiftError, match="no window"):
+        plot(trace, "margin", smooth=window)
+
+
+def test_the_peak_and_the_ends_of_epochs_are_marked_on_every_panel(trace):
+    best = float(trace["step"][int(np.argmax(trace["counterfactual_accuracy"].mean("item").values))])
+    epochs = [float("nan"), *(trace["step"].values[1:] / 500)]
+    marked = trace.assign_coords(epoch=("step", epochs))
+    figure = drawn(marked, "inversion", log_steps=True)
+    found = {(shape["name"], shape["yref"]): 10 ** shape["x0"] - 1 for shape in figure["layout"]["shapes"]}
+    places = {"peak": best, "epoch 1": 500, "epoch 2": 1000}
+    expected = {(name, f"{axis} domain"): step for name, step in places.items() for axis in ("y", "y2")}
+    assert found == {key: pytest.approx(step) for key, step in expected.items()}
+    assert [text["text"] for text in figure["layout"]["annotations"]] == list(places)
+
+
+def test_no_peak_at_an_end_and_no_epoch_that_is_not_told(trace):
+    ordered = np.sort(trace["counterfactual_accuracy"].values, axis=0)
+    rising = trace.assign(counterfactual_accuracy=(("step", "item"), ordered))
+    assert phase_marks(rising) == ()
+    assert phase_marks(trace.assign_coords(epoch=("step", [np.nan] * 8)).drop_vars("counterfactual_accuracy")) == ()
+
+
+# Sizes
+
+
+@EVERY
+@pytest.mark.parametrize("width", ["one", "two"])
+def test_a_paper_gets_the_width_of_its_columns_and_no_title(trace, name, width):
+    figure = drawn(trace, name, width=width)
+    layout = figure["layout"]
+    assert layout["width"] == {"one": 312, "two": 648}[width]
+    assert not layout.get("title", {}).get("text")
+    assert layout["template"]["layout"]["font"]["size"] * 72 / 96 >= 7.5
+    for key, axis in layout.items():
+        if key.startswith("yaxis"):
+            low, high = axis.get("domain", (0, 1))
+            inner = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
+            assert (high - low) * inner > 100
+
+
+@EVERY
+def test_fitting_changes_no_number(trace, name):
+    for screen, paper in zip(drawn(trace, name)["data"], drawn(trace, name, width="one")["data"], strict=True):
+        assert {key: paper[key] for key in ("x", "y", "z") if key in paper} == {
+            key: screen[key] for key in ("x", "y", "z") if key in screen
+        }
+
+
+def test_legends_that_wrap_have_room(trace):
+    names = {f"an arm with a long name {number}": made_trace(seed=number) for number in range(6)}
+    layout = json.loads(plot(names, "arms", width="one").to_json())["layout"]
+    assert layout["margin"]["t"] > 6 * 1.3 * layout["template"]["layout"]["font"]["size"]
+
+
+# Maps
+
+
+def heat(steps=(0, 10), signed=False) -> Heat:
+    values = np.arange(len(steps) * 6, dtype=float).reshape(len(steps), 2, 3) - 4
+    values[0, 0, 0] = np.nan
+    return Heat(values, steps, ["0", "1"], ["a", "b", "c"], "layer", "head", "what (unit)", signed)
+
+
+def test_maps_share_their_colours_and_a_slider_shows_one():
+    figure = json.loads(heat_maps(heat(), "Title", "below", step=0).to_json())
+    assert [one["visible"] for one in figure["data"]] == [True, False]
+    assert {one["coloraxis"] for one in figure["data"]} == {"coloraxis"}
+    (slider,) = figure["layout"]["sliders"]
+    assert slider["active"] == 0
+    assert [step["args"][0]["visible"] for step in slider["steps"]] == [[True, False], [False, True]]
+    colours = figure["layout"]["coloraxis"]
+    assert (colours["cmin"], colours["cmax"]) == (-3, 7)
+    assert colours["colorbar"]["title"]["text"] == "what (unit)"
+    assert figure["data"][0]["z"][0][0] is None
+    with pytest.raises(AttnshiftError, match="step 3"):
+        heat_maps(heat(), "Title", "below", step=3)
+
+
+def test_the_colour_of_zero_is_the_middle_of_signed_maps():
+    colours = heat_maps(heat(signed=True), "Title", "below").layout.coloraxis
+    assert (colours.cmin, colours.cmax) == (-7, 7)
+    assert colours.colorscale[0][1] == COLOURS["parametric"]
+    assert colours.colorscale[-1][1] == COLOURS["context"]
+
+
+def test_one_map_needs_no_slider():
+    assert not heat_maps(heat(steps=(5,)), "Title", "below").layout.sliders

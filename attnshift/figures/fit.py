@@ -1,0 +1,118 @@
+"""Figures to size: letters legible at the width of a column, nothing cut off, no title where a caption stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import plotly.graph_objects as go
+
+from attnshift.figures.theme import LETTERS, Size
+
+_Spec = dict[str, Any]
+
+_MEAN_WIDTH = 0.56  # of a letter, of the size of the letters
+_KEY = 48  # pixels: a legend's line, marker and gaps
+_LINE = 1.5  # of the size of the letters: the height of a row of the legend
+_SCALED = ("size", "ticklen", "standoff", "thickness", "width")
+
+
+def fit(figure: go.Figure, size: Size) -> go.Figure:
+    """A copy of a figure for another size: letters, lines and panels scaled, legends given room to wrap.
+
+    Panels keep their order; those beside each other stay so. The width is the size's exactly, the height what the
+    panels and legends need.
+    """
+    spec: _Spec = figure.to_plotly_json()
+    layout, scale = spec["layout"], size.scale
+    for holder in _sized(spec):
+        for name in _SCALED:
+            if isinstance(holder.get(name), int | float):
+                holder[name] = round(holder[name] * scale, 2)
+    margin = {side: scale * layout.get("margin", {}).get(side, 80) for side in ("l", "r", "b", "t")}
+    if not size.titled:
+        layout.get("title", {}).pop("text", None)
+        margin["t"] = 10.0
+    legends = _legend_heights(spec, size.width - margin["l"] - margin["r"], LETTERS * scale)
+    _place_rows(layout, scale, margin, legends)
+    layout["width"] = size.width
+    return go.Figure(spec)
+
+
+def _sized(spec: _Spec) -> Iterator[_Spec]:
+    """Everything that carries a size in pixels."""
+    layout = spec["layout"]
+    for part in (layout, layout.get("template", {}).get("layout", {})):
+        yield from _fonts(part)
+    for trace in spec["data"]:
+        yield from (
+            trace[part] for part in ("marker", "line", "error_y", "textfont") if isinstance(trace.get(part), dict)
+        )
+
+
+def _fonts(layout: _Spec) -> Iterator[_Spec]:
+    for key, value in layout.items():
+        entries = value if isinstance(value, list | tuple) else [value]
+        for entry in entries:
+            if not isinstance(entry, dict) or key in ("template", "margin"):
+                continue
+            if key == "font" or key.startswith(("xaxis", "yaxis")):
+                yield entry
+            yield from _nested(entry)
+
+
+def _nested(entry: _Spec) -> Iterator[_Spec]:
+    for name in ("font", "title", "tickfont", "colorbar", "line", "currentvalue"):
+        if isinstance(inner := entry.get(name), dict):
+            yield inner
+            yield from _nested(inner)
+
+
+def _legend_heights(spec: _Spec, width: float, letters: float) -> dict[str, float]:
+    """Pixels that each legend takes when it wraps within the width of the panels."""
+    names: dict[str, set[str]] = {}
+    for trace in spec["data"]:
+        shown = trace.get("showlegend", True) and trace.get("visible", True) is True
+        if shown and trace.get("type", "scatter") == "scatter" and trace.get("name"):
+            names.setdefault(trace.get("legend", "legend"), set()).add(trace["name"])
+    if spec["layout"].get("showlegend") is False:
+        return {}
+    found = {}
+    for legend, entries in names.items():
+        widest = max(_MEAN_WIDTH * letters * len(name) + _KEY * letters / LETTERS for name in entries)
+        per_row = max(int(width // widest), 1)
+        found[legend] = -(-len(entries) // per_row) * _LINE * letters
+    return found
+
+
+def _place_rows(layout: _Spec, scale: float, margin: dict[str, float], legends: Mapping[str, float]) -> None:
+    """Heights, gaps and margins in pixels, then the domains that make them so."""
+    before = layout.get("margin", {})
+    inner = layout.get("height", 450) - before.get("t", 100) - before.get("b", 80)
+    axes = [key for key in layout if key.startswith("yaxis")]
+    rows: dict[tuple[float, float], list[str]] = {}
+    for key in sorted(axes, key=lambda key: -_domain(layout[key])[1]):
+        rows.setdefault(_domain(layout[key]), []).append(key.removeprefix("yaxis"))
+    places = list(rows)
+    above = [max(legends.get(f"legend{number}", 0.0) for number in numbers) for numbers in rows.values()]
+    heights = [inner * (high - low) * scale for low, high in places]
+    gaps = [
+        max(inner * (upper[0] - lower[1]) * scale, room + 16 * scale)
+        for upper, lower, room in zip(places, places[1:], above[1:], strict=False)
+    ]
+    one_line = _LINE * LETTERS * scale
+    margin["t"] += max(above[0] - one_line, 0.0) if "text" in layout.get("title", {}) else above[0]
+    whole = at = sum(heights) + sum(gaps)
+    for numbers, height, gap in zip(rows.values(), heights, [*gaps, 0.0], strict=True):
+        for number in numbers:
+            layout[f"yaxis{number}"]["domain"] = [max((at - height) / whole, 0.0), min(at / whole, 1.0)]
+            if f"legend{number}" in layout:
+                layout[f"legend{number}"]["y"] = (at + 4 * scale) / whole
+        at -= height + gap
+    layout["margin"] = {side: round(value, 1) for side, value in margin.items()}
+    layout["height"] = round(whole + margin["t"] + margin["b"])
+
+
+def _domain(axis: _Spec) -> tuple[float, float]:
+    low, high = axis.get("domain", (0.0, 1.0))
+    return float(low), float(high)
