@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "attnshift"
 
 FLOORS = {
     "errors": 0,
+    "theory": 1,
     "data": 1,
     "checkpoints": 1,
     "scoring": 1,
@@ -37,6 +38,7 @@ MUST_NOT_IMPORT = {
     "data": {"torch", "transformers", "xarray"} | DRAWING,
     "checkpoints": {"xarray", "peft"} | DRAWING,
     "scoring": HEAVY,
+    "theory": HEAVY,
     "models": {"xarray", "h5py", "h5netcdf"} | DRAWING,
     "measures": {"torch", "transformers", "xarray", "h5py", "pathlib", "os", "json"} | DRAWING,
     "tracing": DRAWING,
