@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from attnshift.models.ghost import example_gradient_norms
     from attnshift.models.series import Series, open_series
     from attnshift.report.page import write_report
+    from attnshift.scoring.labels import label_answer
     from attnshift.stats.verdict import verdict
     from attnshift.tracing.dataset import open_trace, open_traces
     from attnshift.tracing.trace import trace
@@ -33,6 +34,7 @@ _HOMES = {
     "attention_mass": "models.attention",
     "demo": "demonstration",
     "example_gradient_norms": "models.ghost",
+    "label_answer": "scoring.labels",
     "load_examples": "data.formats",
     "load_items": "data.formats",
     "open_series": "models.series",
@@ -55,6 +57,7 @@ __all__ = [
     "attention_mass",
     "demo",
     "example_gradient_norms",
+    "label_answer",
     "load_examples",
     "load_items",
     "open_series",
