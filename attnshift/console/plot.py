@@ -51,7 +51,10 @@ def sources(figure: str, trace: str | None, others: Sequence[str]) -> str | dict
         return None
     if find_figure(figure).of != "traces":
         if others:
-            raise AttnshiftError(f"{figure} is drawn of one trace, and --with names {others[0]!r} too")
+            raise AttnshiftError(
+                f"{figure} is drawn of one trace, and --with names {others[0]!r} too",
+                remedy="leave --with out, or ask for a figure of several traces: attnshift plot --list",
+            )
         return named_trace(trace)[1]
     named: dict[str, str] = {}
     for text in (trace, *others):
