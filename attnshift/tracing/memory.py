@@ -9,22 +9,17 @@ from fnmatch import fnmatchcase
 from math import prod
 from typing import Any
 
-import psutil
 import torch
 
 from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.checkpoints.run import Run
 from attnshift.models.placement import Placement
+from attnshift.tracing.host import free_host_bytes
 
 HELD = ("gradient_cross_product", "margin_push", "attention_push")
 """Needs that hold one more gradient of the trained parameters each."""
 
 _ADAPTED = re.compile(r"^base_model\.model\.|\.(?:lora_|modules_to_save|hada_|lokr_|oft_|boft_|ia3_).*$|\.weight$")
-
-
-def free_host_bytes() -> int:
-    """What the system can give without swapping, its page cache included."""
-    return int(psutil.virtual_memory().available)
 
 
 def free_bytes(placement: Placement) -> int:

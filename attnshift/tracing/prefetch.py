@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from threading import Event
 
-from attnshift.tracing.memory import free_host_bytes
+from attnshift.tracing.host import free_host_bytes
 from attnshift.tracing.plan import Cell
 
 _CHUNK = 1 << 23
