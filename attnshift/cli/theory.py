@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from attnshift.cli.app import DebugFlag, JsonFlag, app, note, show
+
+if TYPE_CHECKING:
+    from attnshift.theory import PhaseDiagram, Trajectory
 
 
 @app.command()
@@ -42,7 +45,7 @@ def theory(
 ) -> None:
     """Run the paper's one-layer theory: when the inversion must come, and when it can't."""
     from attnshift.console.theory import phases_facts, phases_text, theory_facts, theory_text
-    from attnshift.theory import Setting, phase_diagram, simulate
+    from attnshift.theory import Setting, Trajectory, phase_diagram, simulate
 
     setting = Setting(
         n_critical=n_critical,
@@ -67,12 +70,16 @@ def theory(
     )
     run = phase_diagram(setting) if phases else simulate(setting)
     if out is not None or not as_json:
-        from attnshift.figures import theory as figures
-        from attnshift.figures.export import write_figure
-
-        drawn = figures.phases(run) if phases else figures.trajectory(run)
-        note(f"drawn: {write_figure(drawn, out or Path('theory.html'))}")
-    if phases:
-        show(phases_facts(run), phases_text, as_json)
-    else:
+        note(f"drawn: {_draw(run, out or Path('theory.html'))}")
+    if isinstance(run, Trajectory):
         show(theory_facts(run), theory_text, as_json)
+    else:
+        show(phases_facts(run), phases_text, as_json)
+
+
+def _draw(run: Trajectory | PhaseDiagram, out: Path) -> Path:
+    from attnshift.figures import theory as figures
+    from attnshift.figures.export import write_figure
+    from attnshift.theory import Trajectory
+
+    return write_figure(figures.trajectory(run) if isinstance(run, Trajectory) else figures.phases(run), out)
