@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from attnshift.scoring.labels import label_answer
     from attnshift.stats.verdict import verdict
     from attnshift.tracing.dataset import open_trace, open_traces
+    from attnshift.tracing.rescore import rescore
     from attnshift.tracing.trace import trace
 
 _HOMES = {
@@ -41,6 +42,7 @@ _HOMES = {
     "open_trace": "tracing.dataset",
     "open_traces": "tracing.dataset",
     "plot": "figures.plot",
+    "rescore": "tracing.rescore",
     "trace": "tracing.trace",
     "verdict": "stats.verdict",
     "write_report": "report.page",
@@ -64,6 +66,7 @@ __all__ = [
     "open_trace",
     "open_traces",
     "plot",
+    "rescore",
     "trace",
     "verdict",
     "write_report",

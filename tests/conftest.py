@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,3 +28,23 @@ def made(tmp_path_factory: pytest.TempPathFactory):
         return runs[key]
 
     return make
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """``command("inspect", run)`` runs the command line in this process and says how it ended."""
+    from command_line import Done
+
+    from attnshift import cli
+
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main() replaces it
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["attnshift", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return Done(ended.value.code or 0, printed.out, printed.err)
+
+    return run

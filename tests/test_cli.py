@@ -5,50 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import sys
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import xarray as xr
+from command_line import Command, is_one_block
 from tiny import alpaca_rows, conflict_rows
-
-from attnshift import cli
 
 CHEAP = ("--measures", "margin", "--max-new-tokens", "2")
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self):
-        return json.loads(self.out)
-
-
-Command = Callable[..., Done]
-
-
 @pytest.fixture
-def attnshift(monkeypatch, capsys) -> Command:
+def attnshift(command) -> Command:
     """``attnshift("inspect", run)`` runs the command line and says how it ended."""
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main() replaces it
-
-    def command(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["attnshift", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return Done(ended.value.code or 0, printed.out, printed.err)
-
     return command
 
 
@@ -91,21 +60,6 @@ def write(path: Path, content: object) -> Path:
 def truncate(checkpoint: Path) -> None:
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-
-
-def is_one_block(done: Done, *quoted: object) -> bool:
-    """A message on stderr alone that quotes the input, says what to do, and shows no inside."""
-    assert done.code == 2, done.err
-    assert done.out == ""
-    assert "Traceback" not in done.err
-    assert "bug in attnshift" not in done.err
-    told = [line for line in done.err.splitlines() if not line.startswith("note: ")]
-    assert told[0].startswith("error: ")
-    assert 2 <= len(told) <= 4, done.err
-    assert all(line.startswith(("  expected: ", "  try: ")) for line in told[1:]), done.err
-    for each in quoted:
-        assert str(each) in done.err
-    return True
 
 
 # inspect

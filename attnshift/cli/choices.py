@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,26 @@ def chosen_steps(text: str | None, every: int | None, known: tuple[int, ...]) ->
         among = [s for s in known if chosen is None or s in chosen]
         chosen = [s for i, s in enumerate(among) if i % every == 0 or i == len(among) - 1]
     return chosen
+
+
+def find_callable(option: str, name: str) -> Callable[..., Any]:
+    """The callable that ``module:function`` names; modules of the working directory are found too."""
+    module, colon, attribute = name.partition(":")
+    expected = "module:function, such as my_judge:label with my_judge.py in the working directory"
+    if not colon or not module or not attribute:
+        raise AttnshiftError(f"{option} {name!r} names no function", expected=expected)
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a module is somebody's program: whatever it raises is its fault
+        raise AttnshiftError(
+            f"{option} {name!r} can't be loaded: {type(error).__name__}: {error}", expected=expected
+        ) from error
+    finally:
+        sys.path.pop(0)
+    if not callable(found):
+        raise AttnshiftError(f"{option} {name!r} is {found!r}, which can't be called", expected=expected)
+    return found
 
 
 def read_seeds(text: str) -> list[int]:

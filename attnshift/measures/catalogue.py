@@ -18,6 +18,7 @@ from attnshift.measures.context_mass_excess import ContextMassExcess
 from attnshift.measures.generation import CounterfactualAccuracy, Generation, ParametricAccuracy
 from attnshift.measures.gradient_norm import ExampleGradientNorm, GradientCosine, GradientNorm, GradientNormByPart
 from attnshift.measures.knockout import KnockoutEffect, KnockoutEffectByLayer
+from attnshift.measures.label import AnswerLabel
 from attnshift.measures.lens import LensMargin, LensMarginFinalScale
 from attnshift.measures.logprobs import LogprobContextAnswer, LogprobParametricAnswer, LogprobParametricClosedBook
 from attnshift.measures.loss import ExactMatch, Loss, LossClosedBook
@@ -44,6 +45,7 @@ MEASURES: tuple[Measure, ...] = (
     LogprobParametricAnswer(),
     LogprobParametricClosedBook(),
     Generation(),
+    AnswerLabel(),
     CounterfactualAccuracy(),
     ParametricAccuracy(),
     IftAttentionMass(),
@@ -78,6 +80,9 @@ FURTHER: tuple[Measure, ...] = (
     KnockoutEffectByLayer(),
 )
 """Those that have to be asked for: not every run can give them, or they cost more than all others."""
+
+FROM_TEXT: tuple[Measure, ...] = (AnswerLabel(), CounterfactualAccuracy(), ParametricAccuracy())
+"""Those that follow from ``generation`` and the items' answers: they are renewed without a model."""
 
 
 def choose_measures(asked: Sequence[str | Measure] | None) -> tuple[Measure, ...]:

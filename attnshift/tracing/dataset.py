@@ -28,7 +28,7 @@ def open_trace(path: str | Path) -> xr.Dataset:
     Dims ``step`` and those of `design`: item, example, layer, head, role, group, part, position. Every variable
     carries ``unit``, ``measure`` and ``key``. Variables per item or example *and* layer are read from the
     checkpoints' files only when they are used, one step at a time; everything else comes from a summary that is
-    cached beside them. A variable that some step lacks is NaN there.
+    cached beside them. A variable that some step lacks is NaN there, a text is empty.
 
     Raises AttnshiftError where there is no trace.
     """
@@ -109,7 +109,8 @@ def _summarise(store: Store, steps: Sequence[int]) -> xr.Dataset:
         origin = {name: ("step", [part.attrs[name]]) for name in ("epoch", "checkpoint", "checkpoint_digest", "dtype")}
         parts.append(part.assign_coords(origin))
     summary = xr.concat(parts, "step", join="outer", combine_attrs="drop_conflicts", data_vars="all", coords="minimal")
-    return summary.transpose("step", ...).assign_attrs(large=json.dumps(large))
+    texts = {name: variable.fillna("") for name, variable in summary.data_vars.items() if variable.dtype == object}
+    return summary.assign(texts).transpose("step", ...).assign_attrs(large=json.dumps(large))
 
 
 def _lazy(store: Store, steps: Sequence[int], large: Mapping[str, Mapping[str, Any]]) -> dict[str, xr.Variable]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.errors import AttnshiftError
+from attnshift.measures.label import AnswerLabel
 from attnshift.measures.measure import Measure
 from attnshift.tracing.store import Header, Store
 
@@ -73,5 +74,7 @@ def _refuse_stale(
         if old != measure.key:
             raise AttnshiftError(
                 f"{where} holds {measure.name} by another formula: {old} there, {measure.key} now",
-                remedy=f"delete {where.name}, or name another --out",
+                remedy=f"attnshift rescore {store.path}"
+                if measure.name == AnswerLabel.name
+                else f"delete {where.name}, or name another --out",
             )

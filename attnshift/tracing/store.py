@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
@@ -13,7 +13,14 @@ import xarray as xr
 
 from attnshift.errors import AttnshiftError
 from attnshift.tracing.atomic import sweep
-from attnshift.tracing.netcdf import read_attributes, read_netcdf, unreadable, write_netcdf
+from attnshift.tracing.netcdf import (
+    read_attributes,
+    read_netcdf,
+    read_variables,
+    unreadable,
+    update_netcdf,
+    write_netcdf,
+)
 
 INPUTS = "inputs.nc"
 _CELL = re.compile(r"step-(\d{8,})\.nc")
@@ -88,6 +95,16 @@ class Store:
             return Header(said["checkpoint_digest"], json.loads(said["recipe"]), json.loads(said["keys"]))
         except (KeyError, ValueError) as error:
             raise unreadable(path, f"it has no {error}") from error
+
+    def read_variables(self, step: int, names: Collection[str]) -> dict[str, xr.Variable]:
+        """Some variables of a step's file, those of them that it holds."""
+        return read_variables(self.file(step), names)
+
+    def update_cell(self, step: int, values: xr.Dataset) -> None:
+        """Put variables into a step's file, in place of those of these names; everything else is left as it is."""
+        stated = json.loads(read_attributes(self.file(step))["keys"])
+        keys = {**stated, **{str(name): variable.attrs["key"] for name, variable in values.data_vars.items()}}
+        update_netcdf(values.assign_attrs(keys=json.dumps(keys)), self.file(step))
 
     def write_cell(self, step: int, values: xr.Dataset, header: Header) -> None:
         """Write a step's file, with what an existing one of the same making already holds."""
