@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import gc
-import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,14 @@ from attnshift.errors import AttnshiftError, CheckpointError
 from attnshift.models.attention import IMPLEMENTATION
 from attnshift.models.names import ModelNames, model_names
 from attnshift.models.placement import refuse_offloaded
+from attnshift.models.subject import (
+    adapted_names,
+    base_parameters,
+    matching,
+    no_moments_of_adapters,
+    refuse_untrained,
+)
 from attnshift.models.swap import copy_into
-
-_WRAPPERS = re.compile(r"\.(?:base_layer|original_module|modules_to_save\.default)(?=\.|$)")
 
 
 @dataclass
@@ -77,14 +80,10 @@ class Skeleton:
         if self.checkpoint is None or not (self.checkpoint.path / FILE_NAME).is_file():
             return None
         if self.peft is not None:
-            raise AttnshiftError(
-                f"{self.checkpoint.path / FILE_NAME} is about the adapter's own matrices",
-                expected="full finetuning: pushes are taken with respect to the weights that the adapter changes",
-                remedy="leave the preconditioned pushes out with --measures",
-            )
+            raise no_moments_of_adapters(str(self.checkpoint.path / FILE_NAME))
         layer_norms = [m for m in self.model.modules() if isinstance(m, nn.LayerNorm)]
         norms = {id(p) for module in layer_norms for p in module.parameters()}
-        named = dict(self._active_parameters())
+        named = base_parameters(self.model, self.adapter_on)
         return read_second_moments(
             self.checkpoint.path,
             {name: p.shape for name, p in named.items()},
@@ -104,40 +103,21 @@ class Skeleton:
         What the manifest names, else every tensor that changes over the series; for adapters, the weight
         matrices that they adapt (and modules trained whole), which mean the same at every step, step 0 included.
         """
-        named = {_WRAPPERS.sub("", name): p for name, p in self._active_parameters()}
+        named = base_parameters(self.model, self.adapter_on)
         if patterns := self.run.manifest.trained:
-            chosen = {n for n in named if any(fnmatchcase(n, pattern) for pattern in patterns)}
+            chosen = matching(named, patterns)
         elif self.peft is not None:
-            chosen = self._adapted_names()
+            chosen = adapted_names(self.model)
         else:
-            chosen = set(named) if self._changed is None else self._changed & set(named)
-        if not chosen:
-            raise AttnshiftError(
-                f"no parameter of the model is among the trained ones ({', '.join(patterns) or 'no tensor changes'})",
-                expected="patterns like model.layers.*.self_attn.q_proj.weight under 'trained' in attnshift.json",
-            )
-        return {name: p for name, p in named.items() if name in chosen}
+            chosen = set(named) if self._changed is None else self._changed
+        trained = {name: p for name, p in named.items() if name in chosen}
+        refuse_untrained(trained, ", ".join(patterns) or "no tensor changes")
+        return trained
 
     @cached_property
     def _changed(self) -> set[str] | None:
         changed = trained_tensors(self.run)
         return None if changed is None else set(self._model_names(changed).of_file.values())
-
-    def _active_parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """Without adapter matrices, and of a module trained whole only the copy in use."""
-        unused = "original_module" if self.adapter_on else "modules_to_save"
-        return [
-            (name, p)
-            for name, p in self.model.named_parameters()
-            if f".{unused}." not in name
-            and not re.search(r"\.lora_|\.ia3_|\.hada_|\.lokr_|\.vera_|\.boft_|\.oft_", name)
-        ]
-
-    def _adapted_names(self) -> set[str]:
-        marks = (".base_layer.weight", ".modules_to_save.default", ".original_module.")
-        return {
-            _WRAPPERS.sub("", name) for name, _ in self.model.named_parameters() if any(mark in name for mark in marks)
-        }
 
     def _build(self, path: Path) -> Any:
         from transformers import AutoModelForCausalLM

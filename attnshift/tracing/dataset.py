@@ -15,6 +15,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from attnshift.errors import AttnshiftError
+from attnshift.tracing.atomic import atomic
 from attnshift.tracing.netcdf import open_hdf5, read_netcdf, write_netcdf
 from attnshift.tracing.store import INPUTS, Store
 
@@ -69,6 +70,17 @@ def open_traces(paths: Mapping[str, str | Path]) -> xr.Dataset:
         compat="override",
     )
     return joined.assign_coords(run=runs)
+
+
+def write_failures(path: Path, failed: Mapping[int, str]) -> None:
+    """Keep what became of the steps of the trace in ``path`` that couldn't be measured."""
+    with atomic(path / FAILURES) as file:
+        file.write_text(json.dumps(failed, indent=1), encoding="utf-8")
+
+
+def failure_text(error: Exception) -> str:
+    """What a failure is kept as."""
+    return str(error) if isinstance(error, AttnshiftError) else f"{type(error).__name__}: {error}"
 
 
 def _measured(trace: xr.Dataset) -> xr.Dataset:

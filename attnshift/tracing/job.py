@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 from attnshift.checkpoints.checkpoint import Checkpoint
+from attnshift.checkpoints.manifest import Manifest
 from attnshift.checkpoints.optimizer import FILE_NAME as OPTIMIZER
 from attnshift.checkpoints.run import Run
 from attnshift.data.formats import load_examples, load_items
@@ -48,13 +49,11 @@ DTYPES: dict[str, torch.dtype | None] = {
 
 
 @dataclass(frozen=True)
-class Job:
-    """A trace that is ready to be computed."""
+class Task:
+    """What is measured, on which data and how, and where it is kept: all of a trace but its models."""
 
-    series: Series
-    checkpoints: tuple[Checkpoint, ...]
-    broken: Mapping[int, CheckpointError]
-    """of the steps asked for, those whose files can't be read"""
+    run_path: Path
+    """the run's folder"""
     tokenizer: Any
     encoder: Encoder
     inputs: Inputs
@@ -63,20 +62,9 @@ class Job:
     measures: tuple[Measure, ...]
     settings: Settings
     dtype: torch.dtype | None
-    placement: Placement
     store: Store
     notes: tuple[str, ...]
     """what a user must be told"""
-
-    @property
-    def device(self) -> torch.device:
-        """Where inputs go."""
-        return self.placement.device
-
-    @property
-    def gradients_elsewhere(self) -> bool:
-        """Whether held gradients take none of the memory that the model lives in."""
-        return self.settings.gradients_on_cpu and self.device.type != "cpu"
 
     def recipe(self, inputs: Inputs) -> dict[str, str]:
         """All that numbers depend on, beside weights and formulas, by aspect."""
@@ -95,86 +83,142 @@ class Job:
         return self.inputs.with_examples(with_groups(self.inputs.examples, groups), dict(self.stated_shares))
 
 
-def stored_groups(job: Job, stored: xr.Dataset) -> Inputs:
-    """The job's inputs with the groups of a stored trace; without, where that has other examples."""
+@dataclass(frozen=True)
+class Job(Task):
+    """A trace of checkpoints that is ready to be computed."""
+
+    series: Series
+    checkpoints: tuple[Checkpoint, ...]
+    broken: Mapping[int, CheckpointError]
+    """of the steps asked for, those whose files can't be read"""
+    placement: Placement
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go."""
+        return self.placement.device
+
+    @property
+    def gradients_elsewhere(self) -> bool:
+        """Whether held gradients take none of the memory that the model lives in."""
+        return self.settings.gradients_on_cpu and self.device.type != "cpu"
+
+
+def stored_groups(task: Task, stored: xr.Dataset) -> Inputs:
+    """The task's inputs with the groups of a stored trace; without, where that has other examples."""
     groups = tuple(stored["group_of_example"].values.tolist()) if "example" in stored.dims else ()
-    return job.grouped(groups) if len(groups) == len(job.inputs.examples) else job.inputs
+    return task.grouped(groups) if len(groups) == len(task.inputs.examples) else task.inputs
 
 
 def prepare(
     series: Series,
     *,
-    items: Sequence[Item] | None = None,
-    examples: Sequence[Example] | None = None,
     out: str | Path | None = None,
     measures: Sequence[str | Measure] | None = None,
     steps: Sequence[int] | None = None,
+    tokenizer: Any = None,
+    token_budget: int | None = None,
+    device: str | torch.device | None = None,
+    **options: Any,
+) -> Job:
+    """Settle everything before a weight is loaded; raises AttnshiftError. Options as in `trace`."""
+    run = series.run
+    checkpoints = _chosen(series, steps)
+    task = settle(
+        Path(out) if out is not None else run.path / "trace",
+        run.path,
+        run.manifest,
+        tokenizer or series.tokenizer,
+        _window(checkpoints, run.base),
+        notes=run.notes,
+        measures=measures,
+        **options,
+    )
+    _need_optimizer(run, task.measures)
+    if measures is None:
+        task = without_example_gradients(task, _mixes_examples(run, task.measures))
+    job = Job(
+        **vars(task),
+        series=series,
+        checkpoints=checkpoints,
+        broken={step: error for step, error in run.broken.items() if steps is None or step in steps},
+        placement=place(device),
+    )
+    budget = given_budget(token_budget) or job.store.token_budget() or _fitting_budget(job)
+    return replace(job, settings=replace(job.settings, token_budget=budget))
+
+
+def settle(
+    store: Path,
+    run_path: Path,
+    manifest: Manifest,
+    tokenizer: Any,
+    window: int | None,
+    *,
+    notes: Sequence[str] = (),
+    items: Sequence[Item] | None = None,
+    examples: Sequence[Example] | None = None,
+    measures: Sequence[str | Measure] | None = None,
     limit: int | None = None,
     seed: int = 0,
     template: str | None = None,
-    tokenizer: Any = None,
     target_eos: bool | None = None,
     rows: str = "last",
-    token_budget: int | None = None,
     gradients_on_cpu: bool = False,
     max_new_tokens: int | None = None,
     dtype: str | torch.dtype | None = None,
-    device: str | torch.device | None = None,
-) -> Job:
-    """Settle everything before a weight is loaded; raises AttnshiftError. Options as in `trace`."""
-    run, notes = series.run, list(series.run.notes)
-    tokenizer = tokenizer or series.tokenizer
-    items, examples = _data(series, items, examples, notes)
+) -> Task:
+    """Settle what is measured, on which data and how; raises AttnshiftError. The token budget is still open.
+
+    ``window`` is the model's, in tokens, if it has one. What isn't given is as the manifest says.
+    """
+    told = list(notes)
+    items, examples = _data(manifest, items, examples, told)
     total = len(examples)
     items = sample(items, limit, seed)
     examples = sample(examples, EXAMPLES_BY_DEFAULT if limit is None else limit, seed)
     if len(examples) < total:
-        notes.append(f"{len(examples)} of {total} examples, sampled with seed {seed}; --limit takes more")
-    name = template or run.manifest.template or default_template(tokenizer)
-    eos = run.manifest.target_eos if target_eos is None else target_eos
-    new_tokens = max_new_tokens or run.manifest.max_new_tokens or MAX_NEW_TOKENS
-    checkpoints = _chosen(series, steps)
+        told.append(f"{len(examples)} of {total} examples, sampled with seed {seed}; --limit takes more")
+    name = template or manifest.template or default_template(tokenizer)
+    eos = manifest.target_eos if target_eos is None else target_eos
+    new_tokens = max_new_tokens or manifest.max_new_tokens or MAX_NEW_TOKENS
     encoder = Encoder(
         tokenizer,
         load_template(name, tokenizer),
         target_eos=True if eos is None else eos,
-        max_length=_window(checkpoints, run.base),
+        max_length=window,
         max_new_tokens=new_tokens,
     )
     inputs = encode(encoder, items, examples)
-    notes += _dropped_note(inputs)
-    chosen = _possible(choose_measures(measures), inputs, strict=measures is not None)
-    _need_optimizer(run, chosen)
-    if measures is None and (mixing := _mixes_examples(run, chosen)):
-        notes.append(f"no gradients per example: {mixing} is no linear layer, embedding or norm")
-        chosen = tuple(measure for measure in chosen if "example_gradient" not in measure.needs)
-    store = Store(Path(out) if out is not None else run.path / "trace")
-    job = Job(
-        series=series,
-        checkpoints=checkpoints,
-        broken={step: error for step, error in run.broken.items() if steps is None or step in steps},
+    return Task(
+        run_path=run_path,
         tokenizer=tokenizer,
         encoder=encoder,
         inputs=inputs,
-        stated_shares=run.manifest.shares,
-        measures=chosen,
+        stated_shares=manifest.shares,
+        measures=_possible(choose_measures(measures), inputs, strict=measures is not None),
         settings=Settings(_rows(rows), new_tokens, gradients_on_cpu=gradients_on_cpu),
         dtype=_dtype(dtype),
-        placement=place(device),
-        store=store,
-        notes=tuple(notes),
+        store=Store(store),
+        notes=(*told, *_dropped_note(inputs)),
     )
-    budget = _given(token_budget) or store.token_budget() or _fitting_budget(job)
-    return replace(job, settings=replace(job.settings, token_budget=budget))
+
+
+def without_example_gradients(task: Task, mixing: str) -> Task:
+    """The task without what is measured by gradients per example, where the module ``mixing`` hides those."""
+    if not mixing:
+        return task
+    note = f"no gradients per example: {mixing} is no linear layer, embedding or norm"
+    kept = tuple(measure for measure in task.measures if "example_gradient" not in measure.needs)
+    return replace(task, measures=kept, notes=(*task.notes, note))
 
 
 def _data(
-    series: Series, items: Sequence[Item] | None, examples: Sequence[Example] | None, notes: list[str]
+    manifest: Manifest, items: Sequence[Item] | None, examples: Sequence[Example] | None, notes: list[str]
 ) -> tuple[Sequence[Item], Sequence[Example]]:
     """What was given; with neither, what the manifest names; without a manifest, the sets that ship."""
     if items is not None or examples is not None:
         return items or (), examples or ()
-    manifest = series.run.manifest
     if manifest.conflicts or manifest.ift:
         return (
             [item for path in manifest.conflicts for item in load_items(path)],
@@ -212,7 +256,8 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     return DTYPES[dtype]
 
 
-def _given(token_budget: int | None) -> int | None:
+def given_budget(token_budget: int | None) -> int | None:
+    """A token budget that a user gave, or None; raises AttnshiftError for one that isn't positive."""
     if token_budget is not None and token_budget < 1:
         raise AttnshiftError(f"the token budget is {token_budget}", expected="at least 1, or None to let memory decide")
     return token_budget

@@ -25,7 +25,7 @@ from attnshift.models.gradients import Gradient, group_gradients
 from attnshift.models.knockout_effect import knockout_effects
 from attnshift.models.parts import parameter_pieces
 from attnshift.models.readings import AnswerRow, ExampleGradients, GroupGradients
-from attnshift.models.skeleton import Skeleton
+from attnshift.models.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,10 @@ def needs_of(measures: Iterable[Measure]) -> frozenset[Need]:
 
 
 def observe(
-    skeleton: Skeleton, tokenizer: Any, inputs: Inputs, needs: frozenset[Need], settings: Settings
+    subject: Subject, tokenizer: Any, inputs: Inputs, needs: frozenset[Need], settings: Settings
 ) -> Observation:
-    """Run the loaded checkpoint on the inputs; raises CheckpointError where its numbers aren't numbers."""
-    _check_vocabulary(skeleton.model, inputs)
+    """Run a model on the inputs; raises CheckpointError where its numbers aren't numbers."""
+    _check_vocabulary(subject.model, inputs)
     seen: dict[str, Any] = {
         "answers": [
             Answers((i.context_answer, *i.context_aliases), (i.parametric_answer, *i.parametric_aliases))
@@ -64,16 +64,16 @@ def observe(
         "parametric_answer_ids": [t.parametric_answer_ids for t in inputs.item_tokens],
     }
     if inputs.items:
-        seen |= _observe_items(skeleton.model, tokenizer, inputs, needs, settings)
+        seen |= _observe_items(subject.model, tokenizer, inputs, needs, settings)
     if inputs.examples:
-        seen |= _observe_examples(skeleton, inputs, needs, settings)
+        seen |= _observe_examples(subject, inputs, needs, settings)
     return Observation(**seen)
 
 
-def closed_book_losses(skeleton: Skeleton, inputs: Inputs, positions: Sequence[int], token_budget: int) -> np.ndarray:
+def closed_book_losses(subject: Subject, inputs: Inputs, positions: Sequence[int], token_budget: int) -> np.ndarray:
     """Mean loss in nats per target token of some examples, without their context."""
     targets = [_target(inputs.example_tokens[i].closed_book) for i in positions]
-    scores, _ = score_targets(skeleton.model, targets, token_budget)
+    scores, _ = score_targets(subject.model, targets, token_budget)
     return -np.nanmean(scores.logprob, -1)
 
 
@@ -122,32 +122,32 @@ def _observe_answer_rows(model: Any, inputs: Inputs, needs: frozenset[Need], set
     return seen
 
 
-def _observe_examples(skeleton: Skeleton, inputs: Inputs, needs: frozenset[Need], settings: Settings) -> dict[str, Any]:
+def _observe_examples(subject: Subject, inputs: Inputs, needs: frozenset[Need], settings: Settings) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     targets = [_target(t.sequence) for t in inputs.example_tokens]
     if needs & {"example_attention", "target"}:
         roles = [t.sequence.roles for t in inputs.example_tokens] if "example_attention" in needs else None
         seen["target"], seen["example_attention"] = score_targets(
-            skeleton.model, targets, settings.token_budget, roles, settings.rows
+            subject.model, targets, settings.token_budget, roles, settings.rows
         )
     if "target_closed_book" in needs:
         closed = [_target(t.closed_book) for t in inputs.example_tokens]
-        seen["target_closed_book"], _ = score_targets(skeleton.model, closed, settings.token_budget)
+        seen["target_closed_book"], _ = score_targets(subject.model, closed, settings.token_budget)
     if "group_gradient" in needs:
-        groups = _observe_gradients(skeleton, inputs, targets, needs, settings)
+        groups = _observe_gradients(subject, inputs, targets, needs, settings)
         seen |= {"group_gradient": groups, "example_gradient": _by_example(inputs, groups)}
     return seen
 
 
 def _observe_gradients(
-    skeleton: Skeleton, inputs: Inputs, targets: Sequence[Target], needs: frozenset[Need], settings: Settings
+    subject: Subject, inputs: Inputs, targets: Sequence[Target], needs: frozenset[Need], settings: Settings
 ) -> GroupGradients:
     by_group: Mapping[str, Sequence[Target]] = {
         group: [targets[i] for i in inputs.train_positions(group)] for group in inputs.groups
     }
     both = {"critical", "non_critical"} <= set(by_group) and "gradient_cross_product" in needs
-    model, parameters = skeleton.model, skeleton.trained_parameters()
-    directions = _directions(skeleton, parameters, inputs, needs, settings)
+    model, parameters = subject.model, subject.trained_parameters()
+    directions = _directions(subject, parameters, inputs, needs, settings)
     gradients = group_gradients(
         model,
         parameters,
@@ -165,7 +165,7 @@ def _observe_gradients(
 
 
 def _directions(
-    skeleton: Skeleton,
+    subject: Subject,
     parameters: Mapping[str, Parameter],
     inputs: Inputs,
     needs: frozenset[Need],
@@ -173,7 +173,7 @@ def _directions(
 ) -> dict[str, Gradient]:
     """Gradients of what may be pushed, by the name of the push."""
     found: dict[str, Gradient] = {}
-    model, tokens, budget = skeleton.model, inputs.item_tokens, settings.token_budget
+    model, tokens, budget = subject.model, inputs.item_tokens, settings.token_budget
     context = [_continued(t.prompt, t.context_answer_ids) for t in tokens]
     if "attention_push" in needs:
         roles = [_continued_roles(t.prompt, t.context_answer_ids) for t in tokens]
@@ -183,7 +183,7 @@ def _directions(
     if "margin_push" in needs:
         parametric = [_continued(t.prompt, t.parametric_answer_ids) for t in tokens]
         found["margin_push"] = margin_gradient(model, parameters, context, parametric, budget, settings.hold)
-    if "preconditioner" in needs and (moments := skeleton.second_moments()) is not None:
+    if "preconditioner" in needs and (moments := subject.second_moments()) is not None:
         found |= {f"{name}_preconditioned": preconditioned(found[name], moments) for name in list(found)}
     return found
 

@@ -13,10 +13,24 @@ from attnshift.tracing.store import Header, Store
 
 
 @dataclass(frozen=True)
+class State:
+    """The weights that a cell is about."""
+
+    step: int
+    """optimizer steps before them"""
+    epoch: float | None
+    place: str
+    """the checkpoint's folder, or that they were measured in memory"""
+    digest: str
+    """as `checkpoints.fingerprint` takes it of the saved checkpoint"""
+
+
+@dataclass(frozen=True)
 class Cell:
     """The variables that one checkpoint lacks."""
 
     checkpoint: Checkpoint
+    state: State
     missing: tuple[Measure, ...]
 
 
@@ -33,12 +47,22 @@ def plan_cells(
     """
     cells = []
     for checkpoint in checkpoints:
-        header = store.read_header(checkpoint.step)
-        if header is not None:
-            _refuse_stale(store, checkpoint, header, digests[checkpoint.step], recipe, measures)
-        missing = tuple(m for m in measures if header is None or m.name not in header.keys)
-        cells.append(Cell(checkpoint, missing))
+        state = State(checkpoint.step, checkpoint.epoch, str(checkpoint.path), digests[checkpoint.step])
+        cells.append(Cell(checkpoint, state, missing_measures(store, state, recipe, measures)))
     return cells
+
+
+def missing_measures(
+    store: Store, state: State, recipe: Mapping[str, str], measures: Sequence[Measure]
+) -> tuple[Measure, ...]:
+    """The measures that the step's file lacks.
+
+    Raises AttnshiftError for a stale file, naming what differs.
+    """
+    header = store.read_header(state.step)
+    if header is not None:
+        _refuse_stale(store, state, header, recipe, measures)
+    return tuple(m for m in measures if header is None or m.name not in header.keys)
 
 
 def refuse_other_recipe(where: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
@@ -55,16 +79,15 @@ def refuse_other_recipe(where: str, old: Mapping[str, str], new: Mapping[str, st
 
 def _refuse_stale(
     store: Store,
-    checkpoint: Checkpoint,
+    state: State,
     header: Header,
-    digest: str,
     recipe: Mapping[str, str],
     measures: Sequence[Measure],
 ) -> None:
-    where = store.file(checkpoint.step)
-    if header.checkpoint != digest:
+    where = store.file(state.step)
+    if header.checkpoint != state.digest:
         raise AttnshiftError(
-            f"{where} was measured on other weights: {header.checkpoint} there, {digest} in {checkpoint.path} now",
+            f"{where} was measured on other weights: {header.checkpoint} there, {state.digest} in {state.place} now",
             expected="the checkpoint unchanged since it was measured",
             remedy=f"delete {where.name} to measure the new weights, or name another --out",
         )

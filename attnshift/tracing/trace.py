@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.data.groups import Grouping, group_examples
-from attnshift.data.inputs import Inputs
-from attnshift.data.roles import KEY_ROLES
 from attnshift.errors import AttnshiftError, CheckpointError
-from attnshift.measures.measure import Measure, Observation
 from attnshift.models.series import Series
 from attnshift.models.skeleton import Skeleton
-from attnshift.tracing.atomic import atomic
 from attnshift.tracing.budget import TokenBudget, load_of
-from attnshift.tracing.dataset import FAILURES, open_trace
-from attnshift.tracing.job import Job, prepare, stored_groups
-from attnshift.tracing.observe import closed_book_losses, needs_of, observe
-from attnshift.tracing.plan import Cell, plan_cells, refuse_other_recipe
+from attnshift.tracing.cell import compute_cell, fixed_inputs
+from attnshift.tracing.dataset import failure_text, open_trace, write_failures
+from attnshift.tracing.job import Job, prepare
+from attnshift.tracing.observe import closed_book_losses
+from attnshift.tracing.plan import plan_cells
 from attnshift.tracing.prefetch import read_ahead
-from attnshift.tracing.schema import cell_dataset, inputs_dataset
-from attnshift.tracing.store import Header
 
 
 @dataclass(frozen=True)
@@ -119,9 +111,8 @@ def run_job(job: Job, progress: Report | None = None) -> Outcome:
     skeleton = Skeleton(job.series.run, job.dtype, job.device, job.placement.spread)
     load = load_of(job.inputs, job.settings.max_new_tokens)
     budget = TokenBudget(job.settings.token_budget, load.longest)
-    inputs, grouping = _fixed_inputs(job, skeleton, budget)
-    recipe = job.recipe(inputs)
-    cells = plan_cells(job.store, job.checkpoints, job.series.run.digests, recipe, job.measures)
+    inputs, grouping = fixed_inputs(job, lambda: _find_groups(job, skeleton, budget), budget)
+    cells = plan_cells(job.store, job.checkpoints, job.series.run.digests, job.recipe(inputs), job.measures)
     missing = [cell for cell in cells if cell.missing]
     failed = {step: str(error) for step, error in job.broken.items()}
     computed: list[int] = []
@@ -130,51 +121,19 @@ def run_job(job: Job, progress: Report | None = None) -> Outcome:
             started, step = time.perf_counter(), cell.checkpoint.step
             values: Mapping[str, np.ndarray] = {}
             try:
-                values = _compute_cell(job, cell, skeleton, inputs, recipe, budget)
+                skeleton.load(cell.checkpoint)
+                values = compute_cell(job, skeleton, cell.state, cell.missing, inputs, budget)
                 computed.append(step)
             except Exception as error:
                 if isinstance(error, AttnshiftError) and not isinstance(error, CheckpointError):
                     raise  # wrong for every checkpoint
-                failed[step] = str(error) if isinstance(error, AttnshiftError) else f"{type(error).__name__}: {error}"
+                failed[step] = failure_text(error)
             if progress is not None:
                 seconds = time.perf_counter() - started
                 progress(Progress(done, len(missing), step, seconds, values, failed.get(step, "")))
-    with atomic(job.store.path / FAILURES) as file:
-        file.write_text(json.dumps(failed, indent=1), encoding="utf-8")
+    write_failures(job.store.path, failed)
     kept = tuple(cell.checkpoint.step for cell in cells if not cell.missing)
     return Outcome(tuple(computed), kept, failed, grouping)
-
-
-def _compute_cell(
-    job: Job, cell: Cell, skeleton: Skeleton, inputs: Inputs, recipe: Mapping[str, str], budget: TokenBudget
-) -> Mapping[str, np.ndarray]:
-    """Measure one checkpoint and store what was measured."""
-    skeleton.load(cell.checkpoint)
-    needs = needs_of(cell.missing)
-    seen = budget.run(
-        lambda tokens: observe(skeleton, job.tokenizer, inputs, needs, replace(job.settings, token_budget=tokens))
-    )
-    values = {measure.name: np.asarray(measure.compute(seen)) for measure in cell.missing}
-    step = cell.checkpoint.step
-    header = Header(job.series.run.digests[step], recipe, {m.name: m.key for m in cell.missing})
-    dataset = _cell(cell, values, seen, inputs, skeleton).assign_attrs(token_budget=budget.tokens)
-    job.store.write_cell(step, dataset, header)
-    return values
-
-
-def _fixed_inputs(job: Job, skeleton: Skeleton, budget: TokenBudget) -> tuple[Inputs, str]:
-    """The inputs with their groups, and how they were grouped: as the trace already holds, else found and frozen."""
-    stored = job.store.read_inputs()
-    if stored is not None:
-        inputs = stored_groups(job, stored)
-        refuse_other_recipe(str(job.store.path), json.loads(stored.attrs["recipe"]), job.recipe(inputs))
-        return inputs, str(stored.attrs["grouping"])
-    grouping, step = _find_groups(job, skeleton, budget)
-    inputs = job.grouped(grouping.groups)
-    told = grouping.describe() + (f"; by the checkpoint at step {step}" if grouping.ranked else "")
-    attributes = _attributes(job, inputs, told, step if grouping.ranked else None)
-    job.store.write_inputs(inputs_dataset(inputs, attributes | {"token_budget": budget.tokens}))
-    return inputs, told
 
 
 def _find_groups(job: Job, skeleton: Skeleton, budget: TokenBudget) -> tuple[Grouping, int]:
@@ -192,51 +151,3 @@ def _find_groups(job: Job, skeleton: Skeleton, budget: TokenBudget) -> tuple[Gro
             if checkpoint is checkpoints[-1]:
                 raise
     raise AssertionError("a run has checkpoints")
-
-
-def _attributes(job: Job, inputs: Inputs, grouping: str, step: int | None) -> dict[str, Any]:
-    return {
-        "attnshift_version": version("attnshift"),
-        "run": str(job.series.run.path),
-        "recipe": job.recipe(inputs),
-        "template": job.encoder.template.name,
-        "template_source": job.encoder.template.source,
-        "target_eos": str(job.encoder.target_eos),
-        "bos_is_special": str(bool(job.encoder.special_prefix) or not job.encoder.template.adds_special_tokens),
-        "grouping": grouping,
-        "grouped_on_step": "given" if step is None else step,
-        "dropped": [{"id": d.id, "reason": d.reason} for d in inputs.dropped],
-        "notes": list(job.notes),
-    }
-
-
-def _cell(
-    cell: Cell, values: Mapping[str, np.ndarray], seen: Observation, inputs: Inputs, skeleton: Skeleton
-) -> xr.Dataset:
-    sizes = {d: n for m in cell.missing for d, n in zip(m.dims, values[m.name].shape, strict=True)}
-    labels: dict[str, Sequence[Any]] = {
-        "item": [item.id for item in inputs.items],
-        "example": [example.id for example in inputs.examples],
-        "layer": range(sizes.get("layer", 0)),
-        "head": range(sizes.get("head", 0)),
-        "role": KEY_ROLES,
-        "group": inputs.groups,
-        "part": () if seen.group_gradient is None else seen.group_gradient.parts,
-    }
-    measures: dict[str, Measure] = {measure.name: measure for measure in cell.missing}
-    dataset = cell_dataset(values, measures, labels)
-    checkpoint = cell.checkpoint
-    dataset.attrs |= {
-        "attnshift_version": version("attnshift"),
-        "step": checkpoint.step,
-        "epoch": float("nan") if checkpoint.epoch is None else checkpoint.epoch,
-        "checkpoint": str(checkpoint.path),
-        "torch": str(torch.__version__),
-        "transformers": version("transformers"),
-        "device": str(skeleton.device),
-        "dtype": str(skeleton.model.dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-    }
-    if seen.group_gradient is not None:
-        dataset.attrs["trained_parameters"] = json.dumps(sorted(skeleton.trained_parameters()))
-    return dataset

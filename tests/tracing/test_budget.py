@@ -12,6 +12,7 @@ from tiny import tiny_model
 
 import attnshift
 from attnshift.models.placement import Placement
+from attnshift.tracing import cell
 from attnshift.tracing import job as jobs
 from attnshift.tracing import trace as tracing
 from attnshift.tracing.budget import Load, TokenBudget, choose_budget, is_out_of_memory, load_of
@@ -175,7 +176,7 @@ def test_every_allocator_s_words_are_known(error):
 
 
 def test_halved_where_memory_runs_out(run, tmp_path, monkeypatch):
-    real, seen = tracing.observe, []
+    real, seen = cell.observe, []
 
     def observe(skeleton, tokenizer, inputs, needs, settings):
         seen.append(settings.token_budget)
@@ -183,7 +184,7 @@ def test_halved_where_memory_runs_out(run, tmp_path, monkeypatch):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return real(skeleton, tokenizer, inputs, needs, settings)
 
-    monkeypatch.setattr(tracing, "observe", observe)
+    monkeypatch.setattr(cell, "observe", observe)
     with pytest.warns(UserWarning, match="memory ran out with 4096 tokens in a batch: .* take 2048"):
         trace = attnshift.trace(attnshift.open_series(run), **options(run, tmp_path, token_budget=4096))
     assert seen == [4096, 2048, 2048]
@@ -193,7 +194,7 @@ def test_halved_where_memory_runs_out(run, tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:memory ran out")
 def test_where_one_sequence_does_not_fit_the_step_fails_and_says_what_helps(run, tmp_path, monkeypatch):
-    real, seen = tracing.observe, []
+    real, seen = cell.observe, []
 
     def observe(skeleton, *rest):
         seen.append(rest[-1].token_budget)
@@ -207,7 +208,7 @@ def test_where_one_sequence_does_not_fit_the_step_fails_and_says_what_helps(run,
 
     real_load = tracing.Skeleton.load
     monkeypatch.setattr(tracing.Skeleton, "load", load)
-    monkeypatch.setattr(tracing, "observe", observe)
+    monkeypatch.setattr(cell, "observe", observe)
     trace = attnshift.trace(attnshift.open_series(run), **options(run, tmp_path, token_budget=256))
     assert trace.step.values.tolist() == [4]
     told = json.loads(trace.attrs["failed"])["2"]
