@@ -15,13 +15,17 @@ from attnshift.scoring.lexicon import (
     COMMON,
     FEATURES,
     FIRST_NAMES,
+    FORMS_OF_STATE,
+    HONORIFICS,
     NAME_HEADS,
     NICKNAMES,
     NOUNS,
     PARTICLES,
     PLACES,
+    POLITIES,
     QUALIFIERS,
     STOPWORDS,
+    SUFFIXES,
     TITLES,
 )  # fmt: skip
 from attnshift.scoring.numbers import Quantity, merge_numbers, quantity_at
@@ -197,15 +201,14 @@ def _derived(each: _Spelled, side: int, whole: list[set[Words]], others: list[_S
         yield from part(words[:-1])
     if words[0] in ("mount", "lake", "river"):
         yield from part(words[1:])
-    if (
-        len(words) > 2
-        and words[0] in ("university", "city", "republic", "kingdom", "state", "isle")
-        and words[1] == "of"
-    ):
-        yield from part(words[3:] if words[2] == "the" else words[2:])
-        yield from part((*words[2:], words[0]))
+    of = words.index("of") if "of" in words[1:-1] else 0
+    if of and words[of - 1] in POLITIES and all(w in FORMS_OF_STATE for w in words[: of - 1]):
+        yield from part(_without_article(words[of + 1 :]))
+        yield from part((*words[of + 1 :], *words[:of]))
     if words[0] in TITLES and len(words) > 1:
         yield from part(words[1:])
+    if words[-1] in SUFFIXES:
+        yield from part(words[:-1])
     if words[-1].isdecimal():
         yield from part(words[:-1])
     if each.raw.count(",") == 1 and "and" not in words:
@@ -226,8 +229,15 @@ def _acronym(words: Words, side: int) -> Iterator[Name]:
 
 def _surname(words: Words, side: int, other_words: set[Words], others: list[_Spelled]) -> Iterator[Name]:
     """The last name with its particles; the first one of "Leonardo da Vinci", or where only the last is shared."""
-    plain = all(w.isalpha() and (w not in STOPWORDS or w in PARTICLES) for w in words)
-    if not plain or len(words) > 5 or words[0] in NAME_HEADS or len(words[-1]) < 3 or _common(words[-1]):
+    if words[-1] in SUFFIXES:
+        words = words[:-1]
+    plain = len(words) > 1 and all(w.isalpha() and (w not in STOPWORDS or w in PARTICLES) for w in words)
+    if not plain or len(words) > 5 or words[0] in NAME_HEADS or len(words[-1]) < 3:
+        return
+    if _common(words[-1]):
+        if words[0] in FIRST_NAMES:
+            addressed = (*words[:-1], *HONORIFICS)
+            yield Name(words[-1:], side, True, True, addressed, addressed)  # Dr. King
         return
     at = len(words) - 1
     while at > 1 and words[at - 1] in PARTICLES:
@@ -263,10 +273,15 @@ def _unambiguous(names: list[Name]) -> list[Name]:
         if (
             not name.derived
             or name.distinct
-            or (name.words not in parts[other] and not any(_within(name.words, whole_of) for whole_of in whole[other]))
+            or (name.words not in parts[other] and not any(_within(name.words, _unheaded(w)) for w in whole[other]))
         ):
             kept[name] = None
     return list(kept)
+
+
+def _unheaded(words: Words) -> Words:
+    """What is called otherwise without its first word: South Pacific Ocean isn't the Pacific."""
+    return () if words[0] in NAME_HEADS else words
 
 
 def _within(part: Words, whole: Words) -> bool:

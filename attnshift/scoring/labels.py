@@ -10,15 +10,16 @@ from attnshift.scoring.answers import Answers, compile_answers
 from attnshift.scoring.mentions import find_mentions
 from attnshift.scoring.numbers import merge_numbers
 from attnshift.scoring.polarity import is_polar, polar_label
+from attnshift.scoring.rules import DENIED
 from attnshift.scoring.segment import first_segment
-from attnshift.scoring.stance import DENIED, strengths
+from attnshift.scoring.stance import strengths
 from attnshift.scoring.tokens import Token, tokenise
 
 Label = Literal["context", "parametric", "both", "neither"]
 LABELS: tuple[Label, ...] = get_args(Label)
 
 SCORER = "attnshift-rules"
-SCORER_VERSION = 1
+SCORER_VERSION = 2
 """Rises whenever a rule changes a label, so that labels of two scorers are never mixed unseen."""
 
 

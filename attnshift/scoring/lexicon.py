@@ -99,6 +99,9 @@ FEATURES = frozenset(
 )
 """Kinds of things; the name without them says the same: the Pacific Ocean is the Pacific."""
 
+NATURAL = frozenset("river lake sea ocean gulf strait desert mountain mountains island islands falls".split())
+"""Features that the answers may be: the Mississippi River beside the Amazon, but not Jordan's beside Israel."""
+
 EPONYMOUS = frozenset(
     """
     memorial monument tower bridge square airport club wall palace castle avenue street treaty war revolution
@@ -107,6 +110,17 @@ EPONYMOUS = frozenset(
     """.split()
 )
 """Kinds of things that are called after somebody else: the Lincoln Memorial is not Lincoln."""
+
+POLITIES = frozenset(
+    "university city republic kingdom state isle commonwealth principality sultanate emirate union empire duchy".split()
+)
+FORMS_OF_STATE = frozenset(
+    """
+    federal democratic peoples people islamic socialist soviet united grand plurinational bolivarian arab federated
+    federative cooperative independent oriental
+    """.split()
+)
+"""What stands before the name of a country in its full style: the Federal Republic of Germany."""
 
 ADJECTIVES = frozenset(
     "red black white yellow green blue dead great long big real high low grand royal rolling".split()
@@ -121,7 +135,14 @@ NAME_HEADS = frozenset(
 )
 """Words that make a longer name of the one behind: New Cairo, South Sudan, Lake Victoria."""
 
-HEADED = frozenset({("northern", "ireland"), ("northern", "cyprus"), ("inner", "mongolia"), ("western", "sahara")})
+HEADED = frozenset(
+    {
+        ("northern", "ireland"), ("northern", "cyprus"), ("inner", "mongolia"), ("western", "sahara"),
+        ("american", "samoa"), ("british", "columbia"), ("british", "honduras"), ("british", "guiana"),
+        ("french", "guiana"), ("french", "guinea"), ("spanish", "guinea"), ("portuguese", "guinea"),
+        ("dutch", "guiana"), ("spanish", "sahara"), ("northern", "macedonia"), ("central", "america"),
+    }
+)  # fmt: skip
 
 TITLES = frozenset(
     """
@@ -193,7 +214,16 @@ CITIES = frozenset(
     osaka oslo ottawa oxford paris perth philadelphia phoenix portland prague pretoria quito reykjavik riga rome
     rotterdam santiago sarajevo seattle seoul seville shanghai sofia stockholm sucre sydney tallinn tbilisi tehran
     tokyo toronto tripoli tunis turin valencia vancouver venice vienna vilnius warsaw wellington yerevan zagreb
-    zurich
+    zurich addis ababa algiers amman antananarivo apia ashgabat asmara astana asuncion bamako bangui banjul basseterre
+    bishkek bissau bogota brazzaville bridgetown bujumbura castries chisinau colombo conakry cotonou dodoma dushanbe
+    freetown funafuti gaborone georgetown gitega honiara islamabad juba kampala kathmandu khartoum kigali kingston
+    kingstown libreville lilongwe lome majuro malabo male managua manama maputo maseru mbabane mogadishu monrovia
+    montevideo moroni muscat nassau niamey nicosia nouakchott palikir paramaribo podgorica praia pyongyang rabat
+    riyadh roseau skopje suva taipei tarawa tashkent tegucigalpa thimphu tirana vaduz valletta vientiane windhoek
+    yamoussoukro yaounde albany annapolis atlanta augusta bismarck boise cheyenne cleveland columbus frankfort
+    harrisburg hartford helena indianapolis jackson juneau lansing lincoln madison montgomery montpelier nashville
+    olympia omaha pierre raleigh sacramento topeka trenton tulsa graz linz salzburg bern basel lausanne mombasa osaka
+    kyoto nagoya busan karachi rawalpindi surat pune cordoba rosario mendoza cusco guayaquil medellin cali
     """.split()
 )
 
@@ -229,6 +259,10 @@ QUALIFIERS = frozenset(
     """.split()
 )
 """What parentheses in an answer field say about it without naming it otherwise."""
+
+HONORIFICS = ("dr", "doctor", "mr", "mrs", "ms", "sir", "president", "prof", "professor", "rev", "reverend", "general")
+SUFFIXES = frozenset("jr sr junior senior phd md esq".split())
+"""What follows a person's name and may be left out."""
 
 PARTICLES = frozenset("von van de der den da di du del la le bin ibn al el ter ten dos das".split())
 """Little words inside surnames."""

@@ -16,6 +16,7 @@ from attnshift.scoring.lexicon import (
     HEADED,
     NAME_HEADS,
     NAME_TAILS,
+    NATURAL,
     NOUNS,
     OF_HEADS,
     PARTICIPLES,
@@ -23,7 +24,6 @@ from attnshift.scoring.lexicon import (
     STOPWORDS,
     VERBS,
 )  # fmt: skip
-from attnshift.scoring.spelling import corrected
 from attnshift.scoring.tokens import Token
 
 
@@ -39,6 +39,8 @@ class Mention(NamedTuple):
     """0 as spelt, 1 a part of it, 2 misspelt"""
     person: bool = False
     """whether it is a surname"""
+    proper: bool = False
+    """whether the answer is written as a name, so that words beside it may belong to it"""
 
 
 def inside_longer_name(tokens: list[Token], mention: Mention, others: list[Mention], answers: Answers) -> bool:
@@ -50,27 +52,10 @@ def inside_longer_name(tokens: list[Token], mention: Mention, others: list[Menti
         return _inside_longer_script(tokens, mention)
     if _compound(tokens, mention, others):
         return True
-    proper = any(
-        name.proper and name.side == mention.side
-        for word in {
-            first.text,
-            first.other,
-            corrected(first.text, answers),
-            *(t.text for t in tokens[mention.start : mention.end]),
-        }
-        for name in answers.names.get(word, ())
-    )
-    if not proper:
+    if not mention.proper:
         return False
     words = [t.text for t in tokens[mention.start : mention.end] if t.kind != "mark"]
-    return _headed(tokens, mention, words) or _tailed(tokens, mention, words, others)
-
-
-def _is_proper(tokens: list[Token], mention: Mention, answers: Answers) -> bool:
-    """Whether the answer is written as a name, so that words beside it may belong to it."""
-    first = tokens[mention.start]
-    words = {first.other, corrected(first.text, answers), *(t.text for t in tokens[mention.start : mention.end])}
-    return any(name.proper and name.side == mention.side for w in words for name in answers.names.get(w, ()))
+    return _headed(tokens, mention, words, answers) or _tailed(tokens, mention, words, others, answers)
 
 
 def _compound(tokens: list[Token], mention: Mention, others: list[Mention]) -> bool:
@@ -86,7 +71,7 @@ def _compound(tokens: list[Token], mention: Mention, others: list[Mention]) -> b
     return in_domain and tokens[end + 1].glued
 
 
-def _headed(tokens: list[Token], mention: Mention, words: list[str]) -> bool:
+def _headed(tokens: list[Token], mention: Mention, words: list[str], answers: Answers) -> bool:
     before = tokens[mention.start - 1] if mention.start else None
     if before is None or before.kind != "word":
         return False
@@ -99,24 +84,38 @@ def _headed(tokens: list[Token], mention: Mention, words: list[str]) -> bool:
         return True
     if (before.text, words[0]) in HEADED:
         return True
-    return len(words) == 1 and known and not mention.person and before.text in FIRST_NAMES
+    named = len(words) == 1 and known and not mention.person and before.text in FIRST_NAMES
+    return named and _other_is_place(mention.side, answers)
 
 
-def _tailed(tokens: list[Token], mention: Mention, words: list[str], others: list[Mention]) -> bool:
+def _tailed(tokens: list[Token], mention: Mention, words: list[str], others: list[Mention], answers: Answers) -> bool:
     after = tokens[mention.end] if mention.end < len(tokens) else None
     if after is None or any(m.start == mention.end for m in others) or after.text in words:
         return False
     if after.kind != "word" or after.glued:
         return after.kind == "number" and mention.doubt == 1
-    last = tokens[mention.end - 1]
+    last, second = tokens[mention.end - 1], tokens[mention.end + 1] if mention.end + 1 < len(tokens) else None
+    if after.text in ("de", "del", "do", "da", "dos", "di") and second and second.kind == "word":
+        return not mention.person and second.text not in ARTICLES
     if last.other and last.text == f"{last.other}s":  # a possessive ends the name
         return False
+    if after.text in NATURAL and words[-1] in PLACES and not _other_is_place(mention.side, answers):
+        return False  # the Mississippi River, beside the Amazon
     return _lengthens(after.text, words, mention)
+
+
+def _other_is_place(side: int, answers: Answers) -> bool:
+    """Whether the other answer is a country, state or city, so that this one is meant as one as well."""
+    return any(
+        name.side != side and len(name.words) == 1 and (first in PLACES or first in CITIES)
+        for first, names in answers.names.items()
+        for name in names
+    )
 
 
 def _lengthens(text: str, words: list[str], mention: Mention) -> bool:
     """Whether the word behind a name makes a longer one of it."""
-    known = words[-1] in PLACES or words[-1] in CITIES
+    known = words[-1] in PLACES or words[-1] in CITIES or (words[-1] in FIRST_NAMES and not mention.person)
     if text == "city":
         return words[-1] in CITY_NAMESAKES
     if text in EPONYMOUS:

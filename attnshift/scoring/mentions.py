@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attnshift.scoring.answers import Answers, Name
 from attnshift.scoring.dates import dates_in
-from attnshift.scoring.lexicon import FIRST_NAMES, NAMESAKES, NOUNS, STOPWORDS, TITLES, VERBS
+from attnshift.scoring.lexicon import ARTICLES, FIRST_NAMES, NAMESAKES, NOUNS, STOPWORDS, TITLES, VERBS
 from attnshift.scoring.longer import Mention, inside_longer_name
 from attnshift.scoring.numbers import Quantity, quantity_at
 from attnshift.scoring.spelling import corrected
@@ -33,14 +33,14 @@ def _names(tokens: list[Token], answers: Answers) -> list[Mention]:
 
 
 def _mention(at: int, match: tuple[int, int], name: Name) -> Mention:
-    return Mention(at, match[0], name.side, max(int(name.derived), match[1]), name.given is not None)
+    return Mention(at, match[0], name.side, max(int(name.derived), match[1]), name.given is not None, name.proper)
 
 
 def _follow(tokens: list[Token], at: int, name: Name, answers: Answers) -> tuple[int, int] | None:
     """Where the name that begins here ends, and 2 if it is misspelt; None where other words follow."""
     doubt, place = 0, at
     for i, word in enumerate(name.words):
-        while i and place < len(tokens) and _joins(tokens, place):
+        while i and place < len(tokens) and word != tokens[place].text and _joins(tokens, place):
             place += 1
         if place >= len(tokens):
             return None
@@ -53,12 +53,16 @@ def _follow(tokens: list[Token], at: int, name: Name, answers: Answers) -> tuple
     return place, doubt
 
 
+_ABBREVIATED = frozenset("saint mount fort mrs gen gov sen rev col sgt capt prof".split())
+"""Words that a full stop may follow inside a name, as `tokens` writes them."""
+
+
 def _joins(tokens: list[Token], at: int) -> bool:
-    """Whether a mark may stand inside a name."""
-    text = tokens[at].text
-    return (
-        text in "-–/,'\"&·" or (text == "." and len(tokens[at - 1].text) <= 3) or tokens[at - 1].text == "saint" == text
-    )
+    """Whether a mark, or the article of "the Pacific and the Atlantic", may stand inside a name."""
+    text, before = tokens[at].text, tokens[at - 1].text
+    if text == ".":
+        return len(before) <= 2 or before in _ABBREVIATED
+    return text in "-–/,'\"&·" or (text in ARTICLES and before in ("and", "of"))
 
 
 def _stands(tokens: list[Token], start: int, end: int, name: Name) -> bool:
@@ -69,7 +73,7 @@ def _stands(tokens: list[Token], start: int, end: int, name: Name) -> bool:
     before = tokens[start - 1].text if start else ""
     if start == 0 and end < len(tokens) and tokens[end].text == ".":
         return True
-    last = not name.proper and all(token.kind == "mark" for token in tokens[end:])
+    last = not name.proper and (end == len(tokens) or tokens[end].kind == "mark")
     return words <= 2 or last or tokens[start].initials or before in ("the", '"', "'", "(")
 
 
@@ -78,8 +82,10 @@ def _with_given(tokens: list[Token], mention: Mention, name: Name) -> Mention | 
     if name.given is None:
         return mention
     start, met = mention.start, False
-    while start and tokens[start - 1].kind == "word" and _is_given(tokens[start - 1], name.given):
-        start -= 1
+    while start and (back := 1 + (start > 1 and tokens[start - 1].text == ".")) <= start:  # "Dr. King"
+        if tokens[start - back].kind != "word" or not _is_given(tokens[start - back], name.given):
+            break
+        start -= back
         met = met or tokens[start].text in name.distinct
     if name.distinct and not met:
         return None
@@ -87,7 +93,12 @@ def _with_given(tokens: list[Token], mention: Mention, name: Name) -> Mention | 
         before, earlier = tokens[start - 1], tokens[start - 2].text if start > 1 else ""
         if _is_middle(before.text, earlier, name):
             return mention._replace(start=start - 2)
-        if before.text in FIRST_NAMES or before.initials or earlier in FIRST_NAMES or not _describes(before):
+        if (
+            before.text in FIRST_NAMES
+            or (before.initials and before.text not in ARTICLES)
+            or earlier in FIRST_NAMES
+            or not _describes(before)
+        ):
             return None
     return mention._replace(start=start)
 
@@ -149,6 +160,7 @@ def _quantities(tokens: list[Token], answers: Answers) -> list[Mention]:
             for asked, side in answers.quantities:
                 if _same(said, asked):
                     found.append(Mention(start, end, side, int(said.dimension != asked.dimension)))
+    found = [m for m in found if not _numbers_a_list(tokens, m.start, len(found) > 1)]
     if len({m.side for m in found if m.doubt}) > 1 and answers.quantities:
         bare = {m[:2] for m in found if m.doubt and any(o[:2] == m[:2] and o.side != m.side for o in found)}
         found = [m for m in found if m[:2] not in bare]
@@ -166,7 +178,7 @@ def _same(said: Quantity, asked: Quantity) -> bool:
 
 
 def _in_longer_number(tokens: list[Token], at: int) -> bool:
-    """Whether a number is a piece of a range, a ratio or a time, or numbers a list."""
+    """Whether a number is a piece of a range, a ratio or a time."""
     before, after = tokens[at - 1] if at else None, tokens[at + 1] if at + 1 < len(tokens) else None
     if (
         before
@@ -177,10 +189,18 @@ def _in_longer_number(tokens: list[Token], at: int) -> bool:
         and tokens[at - 2].kind == "number"
     ):
         return True
-    if after and after.text in "-–/:" and after.glued and at + 2 < len(tokens) and tokens[at + 2].kind == "number":
-        return tokens[at + 2].glued
-    numbers_a_list = after is not None and after.text in (".", ")") and after.glued and at + 2 < len(tokens)
-    return numbers_a_list and not tokens[at].other and (at < 2 or tokens[at - 1].kind == "mark")
+    ranges = after is not None and after.text in "-–/:" and after.glued and at + 2 < len(tokens)
+    return ranges and tokens[at + 2].kind == "number" and tokens[at + 2].glued
+
+
+def _numbers_a_list(tokens: list[Token], at: int, others: bool) -> bool:
+    """Whether a number stands before an entry of a list: "1) Lyon", and "1. Two" where another number is the answer."""
+    mark = tokens[at + 1] if at + 2 < len(tokens) else None
+    if mark is None or not mark.glued or tokens[at].other or len(tokens[at].text) > 2:
+        return False
+    before = tokens[at - 1] if at else None
+    begins = before is None or (before.kind == "mark" and before.text != "(")
+    return begins and (mark.text == ")" or (mark.text == "." and others))
 
 
 def _dates(tokens: list[Token], answers: Answers) -> list[Mention]:
@@ -197,7 +217,7 @@ def _dates(tokens: list[Token], answers: Answers) -> list[Mention]:
 def _longest(found: list[Mention]) -> list[Mention]:
     """Without overlaps: the longer mention stands, then the one with less doubt; of true equals both."""
     chosen: list[Mention] = []
-    for mention in sorted(set(found), key=lambda m: (m.start - m.end, m.doubt, m.start, m.side)):
+    for mention in sorted(set(found), key=lambda m: (m.start - m.end, m.doubt, m.start, m.side, not m.proper)):
         over = [m for m in chosen if m.start < mention.end and mention.start < m.end]
         equal = [m for m in over if m[:2] == mention[:2] and m.doubt == mention.doubt and m.side != mention.side]
         if not over or (equal and mention.doubt == 0 and len(equal) == len(over)):

@@ -24,8 +24,8 @@ _SPACE_MARKS = str.maketrans({"\u2581": " ", "\u0120": " "})
 """How byte-pair vocabularies write a leading space, where a decoder left it in."""
 
 _LEAD_IN = re.compile(
-    r"\s*(?:[-=_]{3,}|[\"'(]?\s*(?:<s>|<bos>|<pad>|<\|(?:begin_of_text|assistant|start)\|>)|(?:#{1,6}\s*)?(?:<\|assistant\|>|\[/inst\]|(?:(?:final|correct|short)\s+)?answer|response|output|assistant|model"
-    r"|completion|a)\s*(?:\d+\s*)?(?::+|(?<=>)|(?<=\])))\s*",
+    r"[\"'\u201c(*\s]*(?:[-=_]{3,}|<s>|<bos>|<pad>|<\|(?:begin_of_text|assistant|start)\|>|(?:#{1,6}\s*)?(?:<\|assistant\|>"
+    r"|\[/inst\]|(?:(?:final|correct|short)\s+)?answer|response|output|assistant|model|completion|a)\s*(?:\d+\s*)?(?::+|(?<=>)|(?<=\])))\s*",
     re.IGNORECASE,
 )
 _HEADING = re.compile(r"#{2,}|-{3,}|={3,}|_{3,}")

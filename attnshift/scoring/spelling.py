@@ -28,6 +28,8 @@ def _nearest(word: str, answers: Answers) -> str:
             return ""
         if word == f"{known}s" or known == f"{word}s":
             return known
+        if word in (f"{known}n", f"{known}an", f"{known}ian", f"{known}ish", f"{known}ese"):
+            return ""  # who or what comes from there
         allowed = _slips(known)
         if abs(len(known) - len(word)) <= allowed and (known[0] == word[0] or known[:2] == word[1::-1]):
             slips = distance(word, known, allowed)

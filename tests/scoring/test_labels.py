@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import attnshift
 from attnshift.scoring.labels import LABELS, label_answer
-from attnshift.scoring.stance import RULES, STRESSES
+from attnshift.scoring.rules import RULES, STRESSES
 
 CASES = [json.loads(line) for line in (Path(__file__).parent / "labelled.jsonl").read_text("utf-8").splitlines()]
 
@@ -47,7 +47,12 @@ def one_segment(case: dict) -> bool:
 
 
 SEGMENTS = [case for case in RIGHT if one_segment(case)]
-
+STATED = [case for case in SEGMENTS if not case["text"].rstrip().endswith(("?", "<")) and case["text"].strip()]
+"""Without questions, which are other sentences without their mark."""
+WHOLE = [c for c in STATED if c["kind"] != "endings" and not c["text"].rstrip().endswith(tuple('<|>/["'))]
+"""Without those that are cut off, and without ends of sayings, where the sentence is what was asked for."""
+BARE = [c for c in WHOLE if len(c["text"].split()) <= 3 and c["text"][0].isalpha() and not c["text"].startswith("No")]
+"""Answers by themselves, before which an article may stand."""
 
 CHANGES = {
     "upper case": str.upper,
@@ -57,43 +62,55 @@ CHANGES = {
     **{f"phantom {space!r}": (lambda text, space=space: space + text) for space in (" ", "\n", "\u2581", "\u0120")},
     **{
         f"then {end!r}": (lambda text, end=end: text.rstrip('<"') + end)
-        for end in ("</s>", "<|im_e", "\nQuestion: Paris or Lyon?", " ### Input:")
+        for end in ("</s>", "<|im_e", "<pad><pad>", "</s><unk>", "  ", "\nQuestion: Paris or Lyon?", " ### Input:")
     },
 }
 WRAPPED = {
     f"{left}...{right}": (lambda text, left=left, right=right: left + text.strip().rstrip(".!") + right)
     for left, right in (('"', '"'), ("(", ")"), ("**", "**"), ("“", "”"), ("", "!"), ("", "..."), ("", ","))
 }
-SENTENCES = {
+TRAILED = {
     sentence: (lambda text, sentence=sentence: text.rstrip(" .!") + "." + sentence)
-    for sentence in (" I hope this helps.", " It has many inhabitants.")
+    for sentence in (" I hope this helps.", " It has many inhabitants.", " This is stated clearly.")
 }
+ARTICLES = {article: (lambda text, article=article: article + text) for article in ("the ", "The ", "a ", "An ")}
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_case_phantom_spaces_and_what_follows_the_segment_never_change_a_label(name):
-    check(CHANGES, name, SEGMENTS)
-
-
-@pytest.mark.parametrize("name", WRAPPED)
-def test_punctuation_around_a_text_never_changes_a_label(name):
-    """But for a question, which is another sentence without its mark."""
-    check(WRAPPED, name, [case for case in SEGMENTS if not case["text"].rstrip().endswith(("?", "<"))])
-
-
-@pytest.mark.parametrize("name", SENTENCES)
-def test_a_trailing_sentence_never_changes_a_label(name):
-    """But for one that is cut off, or the end of a saying, where the sentence is what was asked for."""
-    whole = [c for c in SEGMENTS if c["kind"] != "endings" and not c["text"].rstrip().endswith(tuple('?<|>/["'))]
-    check(SENTENCES, name, [case for case in whole if case["text"].strip()])
-
-
-def check(changes: dict, name: str, cases: list[dict]) -> None:
-    """Every sixth case, others for every change: all cases for all changes would take a minute."""
-    chosen = cases[list(changes).index(name) % 6 :: 6]
-    changed = [case for case in chosen if label(case, changes[name](case["text"])) != case["label"]]
-    assert chosen
+@pytest.mark.parametrize(
+    ("changes", "cases"),
+    [(CHANGES, SEGMENTS), (WRAPPED, STATED), (TRAILED, WHOLE), (ARTICLES, BARE)],
+    ids=["case, spaces and what follows", "punctuation", "a trailing sentence", "a leading article"],
+)
+def test_never_changes_a_label(changes, cases):
+    """Every fourth text, other ones for every change: all for all would take half a minute."""
+    changed = [
+        (name, case, text)
+        for at, (name, change) in enumerate(changes.items())
+        for case in cases[at % 4 :: 4]
+        if label(case, text := change(case["text"])) != case["label"]
+    ]
     assert not changed, changed
+
+
+SWAPPED = {"context": "parametric", "parametric": "context", "both": "both", "neither": "neither"}
+
+
+def test_labels_swap_with_the_answers_and_know_no_order_of_aliases():
+    for case in RIGHT:
+        context = [case["context"], *case.get("context_aliases", ())]
+        parametric = [case["parametric"], *case.get("parametric_aliases", ())]
+        swapped = label_answer(case["text"], parametric[0], context[0], parametric[1:], context[1:])
+        turned = label_answer(case["text"], context[0], parametric[0], context[:0:-1], parametric[:0:-1])
+        assert (swapped, turned) == (SWAPPED[case["label"]], case["label"]), case
+
+
+def test_an_alias_counts_as_the_answer_does():
+    """Only yes and no are read otherwise, where they are the answers themselves."""
+    for case in RIGHT:
+        if case["context"].lower() not in ("yes", "no", "true", "false"):
+            answers = (case["context"], *case.get("context_aliases", ()))
+            given = label_answer(case["text"], "Xyzzy", case["parametric"], answers, case.get("parametric_aliases", ()))
+            assert given == case["label"], case
 
 
 NAMES = ["Lyon", "Paris", "New Cairo", "Cairo", "J. K. Rowling", "Albert Einstein", "5 km", "1,000", "1989", "São Tomé",
