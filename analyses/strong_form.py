@@ -22,17 +22,19 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, TrainerCallback
 
 from attnshift.data.items import Example, Item
-from attnshift.organism.build import stream
 from attnshift.organism.documents import STATEMENTS, TARGETS, draw_documents
 from attnshift.organism.examples import STRANGER, conflict_items, heldout_examples, training_examples
-from attnshift.organism.recipe import DataArm, ModelShape, Recipe, Schedule, WorldShape
-from attnshift.organism.tokens import IGNORED, tokenise
-from attnshift.organism.training import Batch, finetune, make_model, pretrain
+from attnshift.organism.recipe import DataArm, ModelShape, Recipe, WorldShape
+from attnshift.organism.tokens import tokenise
+from attnshift.organism.training import Batch, finetune, fit, make_model, pretrain
 from attnshift.organism.words import CITIES
 from attnshift.organism.world import BOS, World, make_world
+from attnshift.training.loss import IGNORED
+from attnshift.training.schedule import Schedule
+from attnshift.training.seeds import stream
 
 CHECKPOINTS = 17
 """measured beside the base, evenly in log step from step 8"""
@@ -176,8 +178,9 @@ def make_base(trial: Trial, seed: int, cache: Path | None) -> tuple[World, Llama
 
 def learn(model: LlamaForCausalLM, trial: Trial, world: World, schedule: Schedule, seed: int, purpose: str) -> None:
     """Pretrain on documents of the trial's own form, in place."""
-    batch = documents(trial, world, schedule, stream(seed, f"{purpose}s"))
-    finetune(model, batch, replace(trial.recipe, finetuning=schedule, trained=()), stream(seed, f"{purpose} order"))
+    ids, labels = documents(trial, world, schedule, stream(seed, f"{purpose}s"))
+    order = stream(seed, f"{purpose} order").permutation(len(ids))
+    fit(model, ((ids[rows], labels[rows]) for rows in np.split(order, schedule.steps)), schedule)
 
 
 @dataclass
@@ -241,14 +244,15 @@ def run(trial: Trial, seed: int, cache: Path | None = None) -> list[dict[str, fl
     measured = set(np.geomspace(8, steps, CHECKPOINTS).round().astype(int).tolist())
     losses: list[float] = []
 
-    def after(step: int, loss: float, _: torch.optim.Optimizer) -> None:
-        losses.append(loss)
-        if step in measured:
-            probe.measure(model, step, float(np.mean(losses[-20:])))
+    class Measured(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+            losses.append(logs.get("loss", float("nan")))
+            if "loss" in logs and state.global_step in measured:
+                probe.measure(model, state.global_step, float(np.mean(losses[-20:])))
 
     probe.measure(model, 0, float("nan"))
-    torch.manual_seed(seed)
-    finetune(model, tokenise(world, examples), recipe, stream(seed, "order"), after)
+    order = stream(seed, "order")
+    finetune(model, tokenise(world, examples), recipe, order, seed=seed, log_every=1, callbacks=[Measured()])
     return probe.rows
 
 

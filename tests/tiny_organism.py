@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from attnshift.organism.recipe import DataArm, ModelShape, Recipe, Schedule, WorldShape
+from attnshift.organism.recipe import DataArm, ModelShape, Recipe, WorldShape
+from attnshift.training.schedule import Schedule
 
 TINY = Recipe(
     name="tiny",

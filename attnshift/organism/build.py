@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
 
 from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.manifest import FILE_NAME
@@ -22,9 +19,9 @@ from attnshift.organism.recipe import Recipe
 from attnshift.organism.tokens import TEMPLATE, make_tokenizer, tokenise
 from attnshift.organism.words import VERBS
 from attnshift.organism.world import World, make_world
+from attnshift.training.seeds import stream
 
 if TYPE_CHECKING:
-    from torch.optim import Optimizer
     from transformers import LlamaForCausalLM
 
 ITEMS: Final = 400
@@ -37,8 +34,6 @@ WORLD_FILE: Final = "world.json"
 RECIPE_FILE: Final = "recipe.json"
 
 Say = Callable[[str], None]
-
-_LOG_EVERY = 10  # steps
 
 
 def build_run(path: Path, recipe: Recipe, seed: int = 0, base: Path | None = None, say: Say | None = None) -> Path:
@@ -161,35 +156,10 @@ def _base_model(world: World, recipe: Recipe, seed: int, base: Path | None, say:
 def _finetune(
     path: Path, model: LlamaForCausalLM, world: World, train: Sequence[Example], recipe: Recipe, seed: int, say: Say
 ) -> None:
-    import torch
-
     from attnshift.organism.training import finetune
 
     say(f"finetuning on {len(train):,} examples, {recipe.finetuning.steps} steps")
-    log: list[dict[str, Any]] = []
-    losses: list[float] = []
-    schedule = recipe.finetuning
-
-    def after(step: int, loss: float, optimizer: Optimizer) -> None:
-        losses.append(loss)
-        epoch = step / (len(train) // schedule.batch)
-        if step % _LOG_EVERY == 0 or step in recipe.saved_steps:
-            mean = float(np.mean(losses))
-            log.append({"step": step, "epoch": epoch, "loss": mean, "learning_rate": schedule.rate(step)})
-            losses.clear()
-        if step in recipe.saved_steps:
-            folder = path / f"checkpoint-{step}"
-            model.save_pretrained(folder)
-            state = {"global_step": step, "epoch": epoch, "max_steps": schedule.steps, "log_history": log}
-            _write_json(folder / "trainer_state.json", state)
-            torch.save(optimizer.state_dict(), folder / "optimizer.pt")
-
-    finetune(model, tokenise(world, train), recipe, stream(seed, "order"), after)
-
-
-def stream(seed: int, purpose: str) -> np.random.Generator:
-    """Random numbers of their own for each purpose, so that a change of one leaves the others as they were."""
-    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
+    finetune(model, tokenise(world, train), recipe, stream(seed, "order"), path)
 
 
 def _world_facts(world: World) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
-import numpy as np
-
 from attnshift.errors import AttnshiftError
+from attnshift.training.schedule import Schedule, log_spaced
 
 Unsettled = Literal["other_relation", "other_person", "partial"]
 """How the context of an unsettled example falls short of its target.
@@ -40,23 +39,6 @@ class ModelShape:
     heads: int = 2
     width: int = 64
     mlp_width: int = 256
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """AdamW with a linear warm-up and a cosine decay to 2 %."""
-
-    steps: int
-    learning_rate: float
-    warmup: int
-    weight_decay: float = 0.0
-    batch: int = 64
-
-    def rate(self, step: int) -> float:
-        """Learning rate of the update that ends step ``step`` (from 1)."""
-        done = step - 1
-        cosine = 0.02 + 0.49 * (1 + np.cos(np.pi * done / self.steps))
-        return float(self.learning_rate * min(1.0, step / self.warmup) * cosine)
 
 
 @dataclass(frozen=True)
@@ -96,8 +78,7 @@ class Recipe:
     @property
     def saved_steps(self) -> tuple[int, ...]:
         """Steps whose checkpoint is kept."""
-        spaced = np.geomspace(min(16, self.finetuning.steps), self.finetuning.steps, self.checkpoints)
-        return tuple(sorted({int(step) for step in spaced.round()}))
+        return log_spaced(self.finetuning.steps, self.checkpoints)
 
     @property
     def base(self) -> dict[str, Any]:

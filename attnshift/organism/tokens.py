@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Int
 
 from attnshift.data.items import Example
-from attnshift.organism.world import BOS, STOP, World
+from attnshift.organism.world import BOS, World
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from attnshift.models.forward import Target
+
 TEMPLATE: Final = "{% if context %}{{ context }} {% endif %}{{ question }} {{ answer }}"
 """<bos> context question answer, without a word of its own"""
-
-IGNORED: Final = -100
 
 
 def make_tokenizer(world: World) -> PreTrainedTokenizerFast:
@@ -32,17 +31,13 @@ def make_tokenizer(world: World) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=words, bos_token=BOS)
 
 
-def tokenise(
-    world: World, examples: Sequence[Example]
-) -> tuple[Int[np.ndarray, "example position"], Int[np.ndarray, "example position"]]:
-    """Ids and labels: the loss is on the answer. Padded on the right with stops that have none."""
-    texts = [f"{e.context} {e.question} {e.answer}".split() for e in examples]
-    ids = np.full((len(texts), 1 + max(map(len, texts))), world.vocabulary[STOP])
-    labels = np.full(ids.shape, IGNORED)
-    ids[:, 0] = world.vocabulary[BOS]
-    for row, (words, example) in enumerate(zip(texts, examples, strict=True)):
-        end = 1 + len(words)
-        ids[row, 1:end] = world.ids(words)
-        start = end - len(example.answer.split())
-        labels[row, start:end] = ids[row, start:end]
-    return ids, labels
+def tokenise(world: World, examples: Sequence[Example]) -> list[Target]:
+    """Examples as the model reads them: the loss is on the answer."""
+    from attnshift.models.forward import Target
+
+    targets = []
+    for example in examples:
+        words = f"{example.context} {example.question} {example.answer}".split()
+        ids = np.array([world.vocabulary[BOS], *world.ids(words)], np.int32)
+        targets.append(Target(ids, len(ids) - len(example.answer.split())))
+    return targets

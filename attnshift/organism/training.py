@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
+from attnshift.models.forward import Target
 from attnshift.organism.documents import TARGETS, draw_documents
-from attnshift.organism.recipe import Recipe, Schedule
-from attnshift.organism.tokens import IGNORED
+from attnshift.organism.recipe import Recipe
 from attnshift.organism.world import BOS, World
+from attnshift.training.batches import Batches
+from attnshift.training.loss import IGNORED, answer_loss
+from attnshift.training.schedule import Schedule
+from attnshift.training.trainer import Rows, Settings, train
+
+BETAS = (0.9, 0.98)
 
 Batch = tuple[Int[np.ndarray, "row position"], Int[np.ndarray, "row position"]]
 """ids, and labels that are IGNORED wherever there is no loss"""
 
-AfterStep = Callable[[int, float, torch.optim.Optimizer], None]
-"""called with the step just ended (from 1), the loss of its batch, and the optimizer"""
+AfterStep = Callable[[int, float], None]
+"""called with the step just ended (from 1) and the loss of its batch"""
 
 
 def make_model(world: World, recipe: Recipe, seed: int) -> LlamaForCausalLM:
@@ -56,38 +62,13 @@ def pretrain(
             labels[:, TARGETS] = ids[:, TARGETS]
             yield ids, labels
 
-    _train(model, documents(), recipe.pretraining, (), after)
+    fit(model, documents(), recipe.pretraining, after)
 
 
-def finetune(
-    model: LlamaForCausalLM, examples: Batch, recipe: Recipe, rng: np.random.Generator, after: AfterStep | None = None
-) -> None:
-    """Finetune the model in place; examples are reshuffled every epoch, whose last batch is left out if short."""
-    ids, labels = examples
-    size = recipe.finetuning.batch
-
-    def batches() -> Iterator[Batch]:
-        while True:
-            order = rng.permutation(len(ids))
-            for start in range(0, len(order) - size + 1, size):
-                rows = order[start : start + size]
-                yield ids[rows], labels[rows]
-
-    _train(model, batches(), recipe.finetuning, recipe.trained, after)
-
-
-def _train(
-    model: LlamaForCausalLM,
-    batches: Iterator[Batch],
-    schedule: Schedule,
-    trained: tuple[str, ...],
-    after: AfterStep | None,
-) -> None:
-    """Take the schedule's steps on the mean cross-entropy of the labelled tokens."""
-    named = model.named_parameters()
-    chosen = [(name, p) for name, p in named if not trained or any(fnmatch(name, t) for t in trained)]
+def fit(model: LlamaForCausalLM, batches: Iterator[Batch], schedule: Schedule, after: AfterStep | None = None) -> None:
+    """Take the schedule's steps, each on the next batch: for documents, which are drawn when they are needed."""
     decay = schedule.weight_decay
-    optimizer = torch.optim.AdamW(chosen, lr=0.0, betas=(0.9, 0.98), weight_decay=decay, fused=True)
+    optimizer = torch.optim.AdamW(list(model.named_parameters()), lr=0.0, betas=BETAS, weight_decay=decay, fused=True)
     model.train()
     for step in range(1, schedule.steps + 1):
         for group in optimizer.param_groups:
@@ -98,13 +79,34 @@ def _train(
         loss.backward()
         optimizer.step()
         if after is not None:
-            after(step, loss.item(), optimizer)
+            after(step, loss.item())
     model.zero_grad()
     model.eval()
 
 
-def answer_loss(model: LlamaForCausalLM, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy in nats over the labelled tokens; the head sees only the rows that predict one."""
-    rows = labels[:, 1:] != IGNORED
-    hidden = model.model(ids[:, :-1], use_cache=False).last_hidden_state
-    return F.cross_entropy(model.lm_head(hidden[rows]), labels[:, 1:][rows])
+def finetune(
+    model: LlamaForCausalLM,
+    targets: Sequence[Target],
+    recipe: Recipe,
+    rng: np.random.Generator,
+    path: Path | None = None,
+    *,
+    seed: int = 0,
+    log_every: int = 10,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> None:
+    """Finetune the model in place; examples are reshuffled every epoch, whose last batch is left out if short.
+
+    With a ``path`` the recipe's checkpoints go there. ``seed`` is for dropout, which no recipe has.
+    """
+    schedule = recipe.finetuning
+    names = [name for name, _ in model.named_parameters()]
+    train(
+        model,
+        Rows(targets),
+        Batches(np.ones(len(targets), int), schedule.batch, rng),
+        Settings(schedule, seed, recipe.saved_steps if path else (), BETAS, log_every=log_every),
+        path,
+        trained=[n for n in names if any(fnmatch(n, t) for t in recipe.trained)] if recipe.trained else None,
+        callbacks=callbacks,
+    )

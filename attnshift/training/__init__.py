@@ -1,0 +1,1 @@
+"""Finetuning: what an arm trains on, the trainer, and runs that a trace reads."""
