@@ -12,7 +12,8 @@ import xarray as xr
 from jaxtyping import Float
 
 from attnshift.errors import AttnshiftError
-from attnshift.stats.intervals import Interval, cluster_mean_interval, wilson
+from attnshift.stats.intervals import Interval, cluster_mean_interval, cluster_wilson
+from attnshift.stats.items import item_clusters
 
 _Options = ParamSpec("_Options")
 _Draws = Callable[Concatenate[xr.Dataset, _Options], go.Figure]
@@ -73,28 +74,10 @@ def item_values(trace: xr.Dataset, name: str) -> Float[np.ndarray, "step item"]:
 
 def mean_over_items(trace: xr.Dataset, values: Float[np.ndarray, "step item"]) -> Interval:
     """Mean with its 95 % cluster-bootstrap interval, in the unit of the values."""
-    return cluster_mean_interval(values, _clusters(trace))
+    return cluster_mean_interval(values, item_clusters(trace))
 
 
 def accuracy(trace: xr.Dataset, name: str) -> Interval:
-    """Percent of the items, with a 95 % interval: Wilson's where every cluster has one item, else the bootstrap's.
-
-    Where all items agree the bootstrap sees no spread at all; there Wilson's over clusters stands in.
-    """
-    values, clusters = item_values(trace, name), len(np.unique(_clusters(trace)))
-    if clusters == values.shape[-1]:
-        share = wilson(np.nansum(values, -1), np.isfinite(values).sum(-1))
-    else:
-        share = mean_over_items(trace, values)
-        agreed = np.where(np.isin(share.estimate, (0, 1)), share.estimate, np.nan)
-        edge = wilson(agreed * clusters, clusters)
-        bounds = zip((edge.low, edge.high), (share.low, share.high), strict=True)
-        share = Interval(share.estimate, *(np.where(np.isnan(agreed), ours, theirs) for theirs, ours in bounds))
+    """Percent of the items, with Wilson's 95 % interval, by clusters where items share them."""
+    share = cluster_wilson(item_values(trace, name), item_clusters(trace))
     return Interval(100 * share.estimate, 100 * share.low, 100 * share.high)
-
-
-def _clusters(trace: xr.Dataset) -> np.ndarray:
-    """The cluster of every item; each its own where the trace has none."""
-    if "item_cluster" in trace.coords:
-        return trace["item_cluster"].values.astype(str)
-    return np.arange(trace.sizes["item"])

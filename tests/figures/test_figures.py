@@ -17,7 +17,7 @@ from attnshift.figures.phases import phase_marks
 from attnshift.figures.plot import FIGURES, list_figures, plot
 from attnshift.figures.theme import COLOURS
 from attnshift.figures.ticks import decade_ticks, step_ticks
-from attnshift.stats.intervals import cluster_mean_interval, wilson
+from attnshift.stats.intervals import cluster_mean_interval, cluster_wilson, wilson
 
 OF_A_TRACE = [name for name, kind in FIGURES.items() if kind.of == "trace"]
 EVERY = pytest.mark.parametrize("name", OF_A_TRACE)
@@ -83,9 +83,9 @@ def test_inversion_sums_attention_over_the_roles_of_the_context(trace):
 def test_items_that_share_a_cluster_are_drawn_together():
     trace = made_trace(items=24, clusters=6)
     low, high = bands(drawn(trace, "inversion"))["counterfactual accuracy"]
-    values = 100 * trace["counterfactual_accuracy"]
-    expected = cluster_mean_interval(values.values, trace["item_cluster"].values)
-    np.testing.assert_allclose((low, high), (expected.low, expected.high))
+    values = trace["counterfactual_accuracy"]
+    expected = cluster_wilson(values.values, trace["item_cluster"].values)
+    np.testing.assert_allclose((low, high), (100 * expected.low, 100 * expected.high))
 
 
 def test_agreement_of_all_items_is_no_certainty():

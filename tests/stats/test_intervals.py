@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attnshift.errors import AttnshiftError
-from attnshift.stats.intervals import Interval, cluster_mean_interval, wilson
+from attnshift.stats.intervals import Interval, cluster_mean_interval, cluster_wilson, wilson
 
 Z = 1.959963984540054
 RNG = np.random.default_rng(1)
@@ -152,3 +152,55 @@ def test_the_seed_decides():
     same = [cluster_mean_interval(values, np.arange(40), seed=3) for _ in range(2)]
     assert same[0] == same[1]
     assert same[0] != cluster_mean_interval(values, np.arange(40), seed=4)
+
+
+# Wilson by clusters
+
+
+def shares(rng, clusters, size, rate, alike, count):
+    """``count`` rows of 0/1 items; clusters share a rate drawn from a beta distribution with correlation ``alike``."""
+    rates = rng.beta(rate * (1 / alike - 1), (1 - rate) * (1 / alike - 1), (count, clusters))
+    return (rng.random((count, clusters * size)) < rates.repeat(size, axis=1)).astype(float)
+
+
+def test_items_of_their_own_give_wilson():
+    values = (RNG.random((3, 50)) < 0.3).astype(float)
+    values[1, :4] = np.nan
+    found = cluster_wilson(values, np.arange(50))
+    expected = wilson(np.nansum(values, 1), np.isfinite(values).sum(1))
+    for part in ("estimate", "low", "high"):
+        np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))
+
+
+def test_clusters_that_agree_are_items():
+    """Three copies of each of 200 items: the interval is nearly that of the 200."""
+    once = (RNG.random(200) < 0.4).astype(float)
+    found, expected = cluster_wilson(np.repeat(once, 3), np.repeat(np.arange(200), 3)), wilson(once.sum(), 200)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=2e-3)
+
+
+@pytest.mark.parametrize(("rate", "alike"), [(0.05, 0.05), (0.3, 0.3), (0.95, 0.1)])
+def test_wilson_by_clusters_keeps_its_level(rate, alike):
+    rng = np.random.default_rng(int(1000 * rate))
+    found = cluster_wilson(shares(rng, 40, 8, rate, alike, 400), np.repeat(np.arange(40), 8))
+    assert np.mean((found.low <= rate) & (rate <= found.high)) == pytest.approx(0.95, abs=0.03)
+
+
+def test_where_all_agree_every_cluster_is_one_item():
+    found = cluster_wilson(np.zeros(12), np.repeat(np.arange(4), 3))
+    assert (found.low, found.high) == (0, wilson(0, 4).high)
+    assert cluster_wilson(np.ones(5), ["a"] * 5) == Interval(1, 1, 1)
+    lone = cluster_wilson([1.0, 0.0], ["a", "a"])
+    assert np.isnan([lone.low, lone.high]).all()
+    assert np.isnan(cluster_wilson([np.nan], ["a"]).estimate)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000))
+def test_wilson_by_clusters_contains_the_share_mirrors_and_knows_no_names(seed):
+    rng = np.random.default_rng(seed)
+    values, clusters = rng.integers(0, 2, 30).astype(float), rng.integers(0, 12, 30)
+    one, mirrored = cluster_wilson(values, clusters), cluster_wilson(1 - values, clusters)
+    assert 0 <= one.low <= one.estimate <= one.high <= 1
+    assert (one.low, one.high) == pytest.approx((1 - mirrored.high, 1 - mirrored.low))
+    assert one == cluster_wilson(values, [f"q{-c}" for c in clusters])
