@@ -13,12 +13,17 @@ from attnshift.scoring.containment import contains_answer
 
 @dataclass(frozen=True)
 class Generation(Measure):
-    """The greedy continuation of the prompt, as decoded without special tokens, kept raw."""
+    """The greedy continuation of the prompt, as decoded without special tokens, kept raw.
+
+    It ends at EOS, with the first new line behind some content (blank lines at the start end nothing), with EOS spelt
+    out as text, or after ``max_new_tokens``. What ended it, if it was text, is its last piece.
+    """
 
     name = "generation"
     unit = "text"
     dims = ("item",)
     needs = frozenset({"generation"})
+    version = 2
 
     def compute(self, seen: Observation) -> np.ndarray:
         return np.array(seen.get("generation"), object)
@@ -35,6 +40,7 @@ class CounterfactualAccuracy(Measure):
     unit = "0/1"
     dims = ("item",)
     needs = frozenset({"generation"})
+    version = 2
 
     def compute(self, seen: Observation) -> Float[np.ndarray, "item"]:
         return _contained(seen, [answers.context for answers in seen.answers])
@@ -48,6 +54,7 @@ class ParametricAccuracy(Measure):
     unit = "0/1"
     dims = ("item",)
     needs = frozenset({"generation"})
+    version = 2
 
     def compute(self, seen: Observation) -> Float[np.ndarray, "item"]:
         return _contained(seen, [answers.parametric for answers in seen.answers])

@@ -19,7 +19,7 @@ from attnshift.models.answer_row import read_answer_rows
 from attnshift.models.contrast import item_contrasts
 from attnshift.models.directions import attention_gradient, margin_gradient, preconditioned
 from attnshift.models.forward import Rows, Target, score_targets
-from attnshift.models.generate import generate_greedy
+from attnshift.models.generate import TextEnd, generate_greedy
 from attnshift.models.ghost import ExampleWatch
 from attnshift.models.gradients import Gradient, group_gradients
 from attnshift.models.knockout_effect import knockout_effects
@@ -95,14 +95,7 @@ def _observe_items(
         targets = [_continued(t.closed_book, t.parametric_answer_ids) for t in tokens]
         seen["parametric_closed_book"], _ = score_targets(model, targets, settings.token_budget)
     if "generation" in needs:
-        written = generate_greedy(
-            model,
-            [t.prompt.ids for t in tokens],
-            settings.max_new_tokens,
-            eos_ids(model, tokenizer),
-            settings.token_budget,
-        )
-        seen["generation"] = [tokenizer.decode(ids, skip_special_tokens=True) for ids in written]
+        seen["generation"] = generated_texts(model, tokenizer, [t.prompt.ids for t in tokens], settings)
     return seen | _observe_answer_rows(model, inputs, needs, settings)
 
 
@@ -196,6 +189,19 @@ def _by_example(inputs: Inputs, groups: GroupGradients) -> ExampleGradients | No
     for group in inputs.groups:
         everyone.put(np.array(inputs.train_positions(group)), groups.examples[group])
     return everyone
+
+
+def generated_texts(model: Any, tokenizer: Any, prompts: Sequence[np.ndarray], settings: Settings) -> list[str]:
+    """Greedy continuations, raw but for special tokens: what ended a text without being EOS is its last piece."""
+    ends = eos_ids(model, tokenizer)
+
+    def decode(ids: Sequence[int]) -> str:
+        return str(tokenizer.decode(ids, skip_special_tokens=True))
+
+    spelt = tokenizer.convert_ids_to_tokens(sorted(ends & set(tokenizer.all_special_ids)))
+    text_end = TextEnd(decode, tuple(spelling for spelling in spelt if spelling.strip()))
+    written = generate_greedy(model, prompts, settings.max_new_tokens, ends, settings.token_budget, text_end)
+    return [decode(ids) for ids in written]
 
 
 def eos_ids(model: Any, tokenizer: Any) -> set[int]:

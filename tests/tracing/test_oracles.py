@@ -144,6 +144,9 @@ def test_generation_and_accuracy_equal_a_plain_greedy_loop(traced):
                     if best == series.tokenizer.eos_token_id:
                         break
                     ids = torch.cat([ids, best[None, None]], 1)
+                    so_far = series.tokenizer.decode(ids[0, start:], skip_special_tokens=True)
+                    if "\n" in so_far.lstrip() or "</s>" in so_far:
+                        break
             text = series.tokenizer.decode(ids[0, start:], skip_special_tokens=True).replace("\x00", "\ufffd")
             here = trace.sel(step=step).isel(item=i)
             assert str(here.generation.values) == text
