@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import torch
 Work = Callable[[], Any]
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+_OWN_PAGES, _HIGHEST_THRESHOLD = 64 * 2**10, 32 * 2**20
 _RESET_PEAK = "5"  # proc(5): the peak resident size becomes the present one
 
 
@@ -57,14 +60,14 @@ def peak_memory(work: Work, device: torch.device) -> int | None:
         work()
         _finish(device)
         return torch.cuda.max_memory_allocated(device) - before
-    _return_freed_memory()
-    try:
-        _CLEAR.write_text(_RESET_PEAK)
-        before = _status("VmRSS")
-    except (OSError, KeyError):
-        return None
-    work()
-    return _status("VmHWM") - before
+    with _freed_memory_returned():
+        try:
+            _CLEAR.write_text(_RESET_PEAK)
+            before = _status("VmRSS")
+        except (OSError, KeyError):
+            return None
+        work()
+        return _status("VmHWM") - before
 
 
 def _finish(device: torch.device) -> None:
@@ -78,9 +81,23 @@ def _status(name: str) -> int:
     return int(lines[name].split()[0]) * 1024
 
 
-def _return_freed_memory() -> None:
-    """What the allocator keeps for later would count as in use already."""
+@contextmanager
+def _freed_memory_returned() -> Iterator[None]:
+    """Within it every tensor of note has pages of its own, which go back to the system as soon as it is freed.
+
+    Left to itself glibc keeps freed blocks of up to 32 MiB for later and cuts new ones out of them: the peak would then
+    tell how well the blocks happened to fit. It raises its thresholds as it goes, so they are set to where it ends up
+    afterwards.
+    """
     try:
-        ctypes.CDLL(None).malloc_trim(0)
+        libc = ctypes.CDLL(None)
+        libc.malloc_trim(0)
     except (AttributeError, OSError):  # not glibc
+        yield
         return
+    libc.mallopt(_M_MMAP_THRESHOLD, _OWN_PAGES)
+    try:
+        yield
+    finally:
+        libc.mallopt(_M_MMAP_THRESHOLD, _HIGHEST_THRESHOLD)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2 * _HIGHEST_THRESHOLD)
