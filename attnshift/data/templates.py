@@ -129,9 +129,9 @@ def load_template(name: str, tokenizer: Any) -> Template:
     if name == "chat":
         template = _chat_template(tokenizer)
     elif name in {path.stem for path in _SHIPPED.glob("*.jinja")}:
-        template = _jinja_template(name, _read(_SHIPPED / f"{name}.jinja"))
+        template = jinja_template(name, _read(_SHIPPED / f"{name}.jinja"))
     else:
-        template = _jinja_template(name, _read(Path(name)))
+        template = jinja_template(name, _read(Path(name)))
     template.check()
     return template
 
@@ -169,7 +169,8 @@ def _read(path: Path) -> str:
         ) from error
 
 
-def _jinja_template(name: str, source: str) -> Template:
+def jinja_template(name: str, source: str) -> Template:
+    """The template of a Jinja text, in the immutable sandbox; raises AttnshiftError where it is none."""
     from jinja2 import StrictUndefined
     from jinja2.meta import find_undeclared_variables
     from jinja2.sandbox import ImmutableSandboxedEnvironment

@@ -101,7 +101,8 @@ def _still(figure: go.Figure) -> go.Figure:
         return figure
     slider, still = figure.layout.sliders[0], go.Figure(figure)
     words = f"{slider.currentvalue.prefix or ''}{slider.steps[slider.active or 0].label}"
-    still.update_layout(sliders=[], margin_b=62, height=figure.layout.height - figure.layout.margin.b + 62)
+    still.layout.sliders = ()
+    still.update_layout(margin_b=62, height=figure.layout.height - figure.layout.margin.b + 62)
     place = {"x": 1, "xref": "paper", "xanchor": "right", "y": 1, "yref": "paper", "yanchor": "bottom"}
     return still.add_annotation(text=words, showarrow=False, **place)
 

@@ -85,9 +85,18 @@ TEMPLATE: Final = go.layout.Template(
 """White ground, light grid, Helvetica; legends in a row above the curves."""
 
 
+_UNDER_TITLE: Final = '<br><span style="font-size:12.5px;color:#666666">'
+
+
 def titled(title: str, subtitle: str) -> str:
     """A title with a smaller, grey line beneath it."""
-    return f'{title}<br><span style="font-size:12.5px;color:#666666">{subtitle}</span>'
+    return f"{title}{_UNDER_TITLE}{subtitle}</span>"
+
+
+def title_parts(text: str) -> tuple[str, str]:
+    """The title and the line beneath it, as `titled` put them together; a title alone has none."""
+    title, _, subtitle = text.partition(_UNDER_TITLE)
+    return title, subtitle.removesuffix("</span>")
 
 
 def tint(colour: str) -> str:

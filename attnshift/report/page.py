@@ -1,69 +1,123 @@
-"""A first report: the verdict, its numbers and the figures on one page that needs no network."""
+"""The report: verdict, checks, figures and items of one trace on a page that needs no network."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Final
 
-import numpy as np
-import plotly.graph_objects as go
 import xarray as xr
 
 from attnshift.errors import AttnshiftError
-from attnshift.figures.gradients import gradients
-from attnshift.figures.inversion import inversion
-from attnshift.figures.losses import losses
-from attnshift.figures.margin import margin
+from attnshift.figures.plot import Trace
+from attnshift.figures.theme import COLOURS
+from attnshift.report.checks import STATES, checks_of
+from attnshift.report.embed import as_json, content_policy
+from attnshift.report.figures import figures_of
+from attnshift.report.items import TURNS, Items, items_of
+from attnshift.report.origin import origin_of
 from attnshift.stats.verdict import Phases, Verdict, verdict
 from attnshift.tracing.atomic import atomic
 
-_PAGE = Path(__file__).with_name("page.html.jinja")
-_FIGURES = (inversion, losses, gradients, margin)
+TITLE: Final = "Context reliance over finetuning"
+
+_HERE: Final = Path(__file__).parent
+_COUNTED: Final = {"item": "conflict items", "example": "examples"}
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The verdict, or why there is none."""
+
+    verdict: Verdict | None
+    problem: str = ""
 
 
 def write_report(
-    trace: xr.Dataset,
+    trace: Trace,
     path: str | Path,
-    title: str = "Context reliance over finetuning",
+    title: str = TITLE,
     notes: Sequence[str] = (),
     found: Verdict | None = None,
 ) -> Path:
-    """Write the page of one run's trace; a figure whose measures the trace lacks is left out.
+    """Write the page of one run's trace, opened or named by its directory.
+
+    The verdict in words and numbers; what has to hold for it, checked; every figure that the trace has the numbers
+    for; the items, with prompts by role and the answer at every checkpoint; how all of it was made. One file that asks
+    nothing of the network; all text that comes from data is escaped.
 
     ``notes`` are the reader's caveats, shown under the verdict; ``found`` is the trace's verdict where it is at hand.
-    All text that comes from data is escaped.
 
-    Raises AttnshiftError where the trace has no accuracies and where the page can't be written.
+    Raises AttnshiftError for several runs or no trace, and where the page can't be written.
     """
-    from jinja2 import Environment, StrictUndefined
-    from plotly.offline import get_plotlyjs
-
-    path = Path(path)
-    found = found or verdict(trace)
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE.read_text(encoding="utf-8"))
-    text = page.render(
-        title=title,
-        subtitle=f"{trace.sizes['item']} conflict items, {trace.sizes['step']} checkpoints",
-        sentences=found.sentences(),
-        columns=[f"step {step:,}" for step in found.steps],
-        table=list(_table(found)),
-        notes=list(notes),
-        figures=list(_divs(trace)),
-        prompt=f"{trace.item_context.values[0]}\n{trace.item_question.values[0]}",
-        answers=(str(trace.item_context_answer.values[0]), str(trace.item_parametric_answer.values[0])),
-        origin=list(_origin(trace)),
-        plotly_js=get_plotlyjs(),
-    )
+    path, trace = Path(path), _opened(trace)
+    text = _page(trace, title, notes, found)
     try:
         with atomic(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(text.encode("utf-8", "replace"))
     except OSError as error:
         raise AttnshiftError(
             f"the report can't be written to {str(path)!r}: {error.strerror or error}",
             remedy="name a file in a directory that exists and can be written",
         ) from error
     return path
+
+
+def _opened(trace: Trace) -> xr.Dataset:
+    if not isinstance(trace, xr.Dataset):
+        from attnshift.tracing.dataset import open_trace  # only a path needs the reader
+
+        trace = open_trace(trace)
+    if "run" in trace.dims or "step" not in trace.dims:
+        raise AttnshiftError(
+            f"a report of a trace with the dims {', '.join(map(str, trace.dims))}",
+            expected="the trace of one run, with its steps",
+            remedy="trace.sel(run=NAME) for one of several runs, trace.isel(step=[i]) for a single step",
+        )
+    return trace
+
+
+def _page(trace: xr.Dataset, title: str, notes: Sequence[str], found: Verdict | None) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    styles, program = _styles(), "\n".join(_text(name) for name in ("figures.js", "items.js"))
+    plotly = _plotly()
+    told = _Told(found) if found is not None else _told(trace)
+    items = items_of(trace)
+    shown, left_out = figures_of(trace)
+    page = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template("page.html.jinja")
+    return page.render(
+        title=title,
+        subtitle=_subtitle(trace),
+        policy=content_policy([plotly, program]),
+        styles=styles,
+        plotly=plotly,
+        program=program,
+        told=told,
+        columns=[] if told.verdict is None else [f"step {step:,}" for step in told.verdict.steps],
+        table=[] if told.verdict is None else list(_table(told.verdict)),
+        notes=list(notes),
+        checks=checks_of(trace),
+        states=STATES,
+        figures=shown,
+        left_out=left_out,
+        figures_json=as_json({figure.name: figure.spec for figure in shown}),
+        items=items,
+        turns=_turns(items),
+        items_json=as_json(items.payload if items else None),
+        origin=origin_of(trace),
+    )
+
+
+def _told(trace: xr.Dataset) -> _Told:
+    try:
+        return _Told(verdict(trace))
+    except AttnshiftError as error:
+        return _Told(None, error.problem)
 
 
 def _table(found: Verdict) -> Iterator[tuple[str, list[str]]]:
@@ -80,30 +134,32 @@ def _table(found: Verdict) -> Iterator[tuple[str, list[str]]]:
             yield name, [format(value, form) for value in phases]
 
 
-def _divs(trace: xr.Dataset) -> Iterator[str]:
-    """The figures as HTML, steps on a log axis: most happens early."""
-    several = trace.sizes["step"] > 2
-    for draw in _FIGURES:
-        try:
-            figure: go.Figure = draw(trace, log_steps=several)
-        except AttnshiftError:
-            continue  # the trace lacks what it draws
-        config = {"displaylogo": False}
-        yield figure.to_html(
-            full_html=False, include_plotlyjs=False, include_mathjax=False, config=config, div_id=draw.__name__
-        )
+def _subtitle(trace: xr.Dataset) -> str:
+    steps = trace["step"].values
+    counted = f"{len(steps)} checkpoints, steps {int(steps[0]):,} to {int(steps[-1]):,}"
+    sizes = [f"{trace.sizes[dim]:,} {name}" for dim, name in _COUNTED.items() if trace.sizes.get(dim)]
+    return ", ".join([*sizes, counted])
 
 
-def _origin(trace: xr.Dataset) -> Iterator[tuple[str, str]]:
-    attributes = trace.attrs
-    for term in ("run", "attnshift_version", "torch", "transformers", "device", "dtype", "grouping"):
-        if term in attributes:
-            yield term.replace("_", " "), str(attributes[term])
-    recipe = json.loads(attributes["recipe"]) if "recipe" in attributes else {}
-    yield from ((name, str(value)) for name, value in recipe.items())
-    if "checkpoint_digest" in trace.coords:
-        digests = np.atleast_1d(trace["checkpoint_digest"].values)
-        yield (
-            "weights",
-            " ".join(f"{step}:{digest[:8]}" for step, digest in zip(trace.step.values, digests, strict=True)),
-        )
+def _turns(items: Items | None) -> dict[str, str]:
+    """Ways to pick items, with how many each gives."""
+    return {} if items is None else {turn: f"{name} ({items.counts[turn]})" for turn, name in TURNS.items()}
+
+
+def _styles() -> str:
+    """The style sheet, with the house's colours by their meaning."""
+    colours = "".join(f"--{name}:{COLOURS[name]};" for name in ("context", "parametric", "question"))
+    return f":root{{{colours}}}\n{_text('page.css')}"
+
+
+@cache
+def _text(name: str) -> str:
+    """A file of this folder."""
+    return (_HERE / name).read_text(encoding="utf-8").strip()
+
+
+@cache
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs()).strip()

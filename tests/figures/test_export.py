@@ -12,7 +12,7 @@ import pytest
 from made_traces import made_trace
 
 from attnshift.errors import AttnshiftError
-from attnshift.figures.export import COLUMNS, write_figure
+from attnshift.figures.export import COLUMNS, _still, write_figure
 from attnshift.figures.heatmaps import Heat, heat_maps
 from attnshift.figures.plot import plot
 
@@ -146,3 +146,12 @@ def test_a_failed_write_leaves_the_old_file(figure, tmp_path, monkeypatch):
         write_figure(figure, path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_on_paper_a_map_says_its_step_and_has_no_slider():
+    values = np.arange(4.0).reshape(2, 1, 2)
+    figure = heat_maps(Heat(values, [0, 1000], ["0"], ["a", "b"], "layer", "head", "what (unit)"), "", "")
+    still = _still(figure)
+    assert len(figure.layout.sliders) == 1
+    assert not still.layout.sliders
+    assert "step 1,000" in [note.text for note in still.layout.annotations]
