@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from attnshift.errors import AttnshiftError
-from attnshift.theory.points import KINDS, make_conflicts, make_points
+from attnshift.theory.points import KINDS, Conflicts, Points, make_conflicts, make_points
 from attnshift.theory.setting import Setting
 from attnshift.theory.weights import FrozenValues, KeyQuery, TrainedValues, Values, sigmoid
 
@@ -72,7 +72,14 @@ def simulate(setting: Setting) -> Trajectory:
     Raises AttnshiftError where gradient descent stops descending: the learning rate is too high.
     """
     points = make_points(setting)
-    conflicts = make_conflicts(setting, points)
+    return train(setting, points, make_conflicts(setting, points))
+
+
+def train(setting: Setting, points: Points, conflicts: Conflicts) -> Trajectory:
+    """Train on given points, ask given conflicts; of the setting only the vocabulary and the training count.
+
+    Raises AttnshiftError where gradient descent stops descending.
+    """
     keys = KeyQuery(setting, points)
     values: Values = (FrozenValues if setting.trained == "qk" else TrainedValues)(setting, points)
     members = {kind: points.members(kind) for kind in KINDS}
