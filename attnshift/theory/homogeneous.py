@@ -49,7 +49,7 @@ def follow_gaps(
     known: ArrayLike = 0.0,
     start: ArrayLike = 0.0,
 ) -> Gaps:
-    """Follow the three gaps through steps of the given learning rates.
+    """Follow the three gaps through steps of the given learning rates, one per step or one per step and setting.
 
     With g = σ(1 − σ) m of either kind, m_C = L_C (1 − p_C), m_M = −(L_M − L_C)(1 − p_M), p = sigmoid(logit + offset):
 
@@ -57,7 +57,7 @@ def follow_gaps(
         Δ_M    += (η/n) [n_C g_C + ((1 + ρ) n_M + 1 − ρ) g_M]
         Δ_test += (η/n) [n_C g_C + (1 + ρ) n_M g_M]
 
-    All but ``rates`` (one per step) may be arrays, which are broadcast: many settings at once. ``offset`` is
+    All but ``rates`` may be arrays, which are broadcast: many settings at once. ``offset`` is
     o_c − log Z, ``start`` every gap before training. Counts may be fractions. Exact.
     """
     parts = (n_critical, n_non_critical, gap_context, gap_memory, offset, known, start)
