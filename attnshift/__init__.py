@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from attnshift.models.series import Series, open_series
     from attnshift.report.page import write_report
     from attnshift.scoring.labels import label_answer
+    from attnshift.stats.forecast import forecast
     from attnshift.stats.verdict import verdict
     from attnshift.tracing.dataset import open_trace, open_traces
     from attnshift.tracing.rescore import rescore
@@ -35,6 +36,7 @@ _HOMES = {
     "attention_mass": "models.attention",
     "demo": "demonstration",
     "example_gradient_norms": "models.ghost",
+    "forecast": "stats.forecast",
     "label_answer": "scoring.labels",
     "load_examples": "data.formats",
     "load_items": "data.formats",
@@ -59,6 +61,7 @@ __all__ = [
     "attention_mass",
     "demo",
     "example_gradient_norms",
+    "forecast",
     "label_answer",
     "load_examples",
     "load_items",

@@ -15,6 +15,7 @@ from attnshift.errors import AttnshiftError
 from attnshift.figures.arms import arms
 from attnshift.figures.export import write_figure
 from attnshift.figures.fit import fit
+from attnshift.figures.forecast import forecast
 from attnshift.figures.gradients import gradients
 from attnshift.figures.inversion import inversion
 from attnshift.figures.losses import losses
@@ -58,6 +59,7 @@ FIGURES: Final[dict[str, Kind]] = {
     "losses": Kind(losses),
     "gradients": Kind(gradients),
     "margin": Kind(margin),
+    "forecast": Kind(forecast),
     "arms": Kind(arms, of="traces"),
 }
 

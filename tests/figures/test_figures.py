@@ -19,7 +19,7 @@ from attnshift.figures.theme import COLOURS
 from attnshift.figures.ticks import decade_ticks, step_ticks
 from attnshift.stats.intervals import cluster_mean_interval, cluster_wilson, wilson
 
-OF_A_TRACE = [name for name, kind in FIGURES.items() if kind.of == "trace"]
+OF_A_TRACE = [name for name, kind in FIGURES.items() if kind.of == "trace" and name != "forecast"]  # it has its own
 EVERY = pytest.mark.parametrize("name", OF_A_TRACE)
 
 
