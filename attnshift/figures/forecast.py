@@ -35,8 +35,8 @@ _PANELS: Final = (
 def forecast(trace: xr.Dataset, step: int | None = None, log_steps: bool = False) -> go.Figure:
     """The one-layer theory fitted to the checkpoints up to a step, and what came after.
 
-    Points are measured: means over conflict items or training examples. Lines are the theory, solid where it was fitted,
-    dashed where it forecasts. ``step`` is the last checkpoint that it sees, by default the middle one.
+    Points are measured: means over conflict items or training examples. Lines are the theory, solid where it was
+    fitted, dashed where it forecasts. ``step`` is the last checkpoint that it sees, by default the middle one.
 
     Raises AttnshiftError where the trace lacks what the theory is fitted to, or nothing lies after the step.
     """

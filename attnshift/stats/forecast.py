@@ -60,7 +60,7 @@ def forecast(trace: xr.Dataset, upto: int | None = None, ahead: Sequence[int] | 
         raise AttnshiftError(
             f"there is nothing to forecast: upto={until}, ahead={later.tolist()}",
             expected="a step with checkpoints after it, or rising steps ahead",
-            remedy=f"the trace has the steps {', '.join(str(step) for step in steps.tolist())}",
+            remedy=f"upto={steps[-2]} or earlier" if len(steps) > 1 else "trace more checkpoints",
         )
     past = trace.sel(step=steps[steps <= until])
     measured = read_measured(past)
