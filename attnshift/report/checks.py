@@ -12,6 +12,9 @@ import xarray as xr
 
 from attnshift.report.attributes import attribute
 from attnshift.report.items import label_codes
+from attnshift.stats.inversion import inversion_test, p_text
+from attnshift.stats.items import item_series
+from attnshift.stats.verdict import CLEAR_FALL
 
 State = Literal["failed", "look", "unknown", "pass"]
 
@@ -25,6 +28,9 @@ STATES: Final[dict[State, str]] = {
 
 AGREES: Final = 95.0
 """percent of the answers whose margin has their sign, from which margin and generation are said to agree"""
+
+SURE: Final = 0.05
+"""probability of such a fall in a series that never falls, below which the fall counts as more than noise"""
 
 KNOWN: Final = 80.0
 """percent of the items that the first checkpoint has to know"""
@@ -176,6 +182,22 @@ def _known(trace: xr.Dataset) -> Check:
     return Check("Known facts", "look", f"{told}: a fact that isn't known can't win against the context")
 
 
+def _fall(trace: xr.Dataset) -> Check | None:
+    """Whether the fall that the verdict tells is more than checkpoints' noise."""
+    if "counterfactual_accuracy" not in trace:
+        return None
+    series = item_series(trace)
+    test, means = inversion_test(series), series.means[np.isfinite(series.means)]
+    if test.reason is not None:
+        return Check("Fall and noise", "unknown", test.reason)
+    line = f"checkpoints stray by {test.noise.sd:.1f} points (sd) around their trend; smoothed, the curve falls by "
+    line += f"{test.fall:.0f} points from its peak: {p_text(test.p_value)} in a series that never falls, "
+    line += f"{p_text(test.p_correlated)} if noise persists from one checkpoint to the next"
+    line += ", as it seems to" * test.suspicious
+    told = means.max() - means[-1] >= CLEAR_FALL
+    return Check("Fall and noise", "look" if told and test.p_correlated >= SURE else "pass", line)
+
+
 def _agreement(trace: xr.Dataset) -> Check:
     labels, _ = label_codes(trace)
     if "margin" not in trace:
@@ -217,4 +239,4 @@ _OF_ANY: Final[tuple[_Make, ...]] = (
     _dropped,
     _groups,
 )
-_OF_ITEMS: Final[tuple[_Make, ...]] = (_first_tokens, _known, _agreement, _answered)
+_OF_ITEMS: Final[tuple[_Make, ...]] = (_fall, _first_tokens, _known, _agreement, _answered)

@@ -32,9 +32,10 @@
   const chosen = () => {
     const turn = form.elements.turn.value;
     const stratum = form.elements.stratum ? form.elements.stratum.value : "";
+    const known = form.elements.known?.checked;
     const text = form.elements.text.value.trim().toLowerCase();
     return data.items.filter(
-      (item, i) => (!turn || item.t.includes(turn)) && (stratum === "" || item.s === Number(stratum)) && (!text || searched[i].includes(text)),
+      (item, i) => (!turn || item.t.includes(turn)) && (!known || item.k) && (stratum === "" || item.s === Number(stratum)) && (!text || searched[i].includes(text)),
     );
   };
 

@@ -12,7 +12,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Shaped
 
-from attnshift.report.prompts import answers_of, prompts_of, tokens_by_role
+from attnshift.report.prompts import prompts_by_item, prompts_of, texts, tokens_by_role
+from attnshift.stats.items import answer_labels
 
 BUDGET: Final = 2_000_000
 """Bytes of items that a page holds; of more items an even selection is shown."""
@@ -29,7 +30,7 @@ TURNS: Final = {
 
 _LABELS: Final = {"context": "c", "parametric": "p", "both": "b", "neither": "n"}
 _NOT_MEASURED: Final = "-"
-_LONGEST_TEXT: Final = 400  # characters of a generation
+_LONGEST_TEXT: Final = 240  # characters of a generation
 _SHADED: Final = ("context", "context_answer", "parametric_answer", "question")
 """roles whose mass per token sets the scale of the shades; the sink and the template would drown them"""
 
@@ -43,8 +44,11 @@ class Items:
     """how an answer's label was found"""
     counts: Mapping[str, int]
     """items by turn, of those shown"""
+    known: int | None
+    """items that the base knows, of those shown; None where the trace doesn't say"""
     strata: tuple[str, ...]
     whole_prompts: bool
+    """whether the template's own words are shown"""
     payload: dict[str, Any]
     """for the page's program: steps, roles, scale, and the items"""
 
@@ -61,29 +65,27 @@ def items_of(trace: xr.Dataset, budget: int = BUDGET) -> Items | None:
     """
     if "item_context" not in trace or not trace.sizes.get("item"):
         return None
-    total = trace.sizes["item"]
     labels, labelled_by = label_codes(trace)
-    strata = _texts(trace, "item_stratum")
+    strata = texts(trace, "item_stratum")
     names = tuple(dict.fromkeys(strata))
     roles, mass, tokens = _attention(trace)
-    rows = [
-        {
-            "id": str(trace["item"].values[index]),
-            "s": names.index(strata[index]) if names else 0,
-            "p": prompt,
-            "c": str(trace["item_context_answer"].values[index]),
-            "m": str(trace["item_parametric_answer"].values[index]),
-            "l": "".join(labels[:, index]),
-            "t": turns(labels[:, index].tolist()),
-            **numbers,
-        }
-        for index, (prompt, numbers) in enumerate(zip(_prompts(trace), _numbers(trace, mass, tokens), strict=True))
-    ]
+    columns = {
+        "id": texts(trace, "item"),
+        "s": [names.index(stratum) for stratum in strata] or [0] * trace.sizes["item"],
+        "p": prompts_by_item(trace),
+        "c": texts(trace, "item_context_answer"),
+        "m": texts(trace, "item_parametric_answer"),
+        "l": ["".join(row) for row in labels.T],
+        "t": [turns(row) for row in labels.T.tolist()],
+        **_numbers(trace, mass, tokens),
+    }
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     chosen = _within(rows, budget)
     return Items(
-        total=total,
+        total=len(rows),
         labelled_by=labelled_by,
         counts={turn: sum(not turn or turn in row["t"] for row in chosen) for turn in TURNS},
+        known=sum(row["k"] for row in chosen) if "known_item" in trace else None,
         strata=names,
         whole_prompts=prompts_of(trace).whole,
         payload={
@@ -98,19 +100,14 @@ def items_of(trace: xr.Dataset, budget: int = BUDGET) -> Items | None:
 
 def label_codes(trace: xr.Dataset) -> tuple[Shaped[np.ndarray, "step item"], str]:
     """The label of every answer as a letter (c, p, b, n, or - where nothing was measured), and how it was found."""
-    shape = trace.sizes["step"], trace.sizes["item"]
     if "answer_label" in trace:
-        found = trace["answer_label"].transpose("step", "item").values
-        named = [[_LABELS.get(str(label), _NOT_MEASURED) for label in row] for row in found]
-        return np.array(named, object).reshape(shape), "the answer that the text asserts (answer_label)"
-    if {"counterfactual_accuracy", "parametric_accuracy"} <= set(trace.data_vars):
-        context, memory = (
-            trace[f"{kind}_accuracy"].transpose("step", "item").values for kind in ("counterfactual", "parametric")
-        )
-        codes = np.select([(context > 0) & (memory > 0), context > 0, memory > 0], ["b", "c", "p"], "n")
-        codes = np.where(np.isfinite(context) & np.isfinite(memory), codes, _NOT_MEASURED)
-        return codes.astype(object), "containment: the generated text holds the answer"
-    return np.full(shape, _NOT_MEASURED, object), "nothing: the trace holds no answers"
+        how = "what its text asserts (answer_label)"
+    elif {"counterfactual_accuracy", "parametric_accuracy"} <= set(trace.data_vars):
+        how = "containment: which of the two answers the text holds"
+    else:
+        return np.full((trace.sizes["step"], trace.sizes["item"]), _NOT_MEASURED), "nothing: the trace holds no answers"
+    labels = answer_labels(trace)
+    return np.select([labels == name for name in _LABELS], list(_LABELS.values()), _NOT_MEASURED), how
 
 
 def turns(labels: Sequence[str]) -> list[str]:
@@ -129,25 +126,6 @@ def turns(labels: Sequence[str]) -> list[str]:
     if {"p", "n"} & set(labels) and not {"c", "b"} & set(labels):
         found.append("no_context")
     return found
-
-
-def _texts(trace: xr.Dataset, name: str) -> list[str]:
-    return [str(text) for text in trace[name].values] if name in trace.variables else []
-
-
-def _prompts(trace: xr.Dataset) -> list[list[list[str]]]:
-    """Every item's prompt as pairs of role and text."""
-    shown = prompts_of(trace)
-    contexts, questions = _texts(trace, "item_context"), _texts(trace, "item_question")
-    return [
-        [
-            list(piece)
-            for piece in shown.pieces(
-                context, question, answers_of(trace, index, "context"), answers_of(trace, index, "parametric")
-            )
-        ]
-        for index, (context, question) in enumerate(zip(contexts, questions, strict=True))
-    ]
 
 
 def _attention(
@@ -182,23 +160,23 @@ def _scale(
 
 def _numbers(
     trace: xr.Dataset, mass: Float[np.ndarray, "step item role"] | None, tokens: np.ndarray | None
-) -> list[dict[str, Any]]:
-    """What was measured of every item, as compact lists over the steps."""
-    margins = trace["margin"].transpose("step", "item").values if "margin" in trace else None
-    texts = trace["generation"].transpose("step", "item").values if "generation" in trace else None
-    found: list[dict[str, Any]] = []
-    for index in range(trace.sizes["item"]):
-        numbers: dict[str, Any] = {}
-        if margins is not None:
-            numbers["d"] = [round(float(v), 2) if np.isfinite(v) else None for v in margins[:, index]]
-        if texts is not None:
-            numbers["g"] = _generations(texts[:, index].tolist())
-        if mass is not None:
-            per_mille = [[int(v) if np.isfinite(v) else None for v in row] for row in np.round(1000 * mass[:, index])]
-            numbers["a"] = [row if None not in row else None for row in per_mille]
-        if tokens is not None:
-            numbers["n"] = tokens[index].astype(int).tolist()
-        found.append(numbers)
+) -> dict[str, list[Any]]:
+    """What was measured of the items, compactly: margins, generations, attention per mille, tokens by role."""
+    found: dict[str, list[Any]] = {}
+    if "margin" in trace:
+        margins = trace["margin"].transpose("item", "step").values.tolist()
+        found["d"] = [[round(value, 2) if np.isfinite(value) else None for value in row] for row in margins]
+    if "generation" in trace:
+        found["g"] = [_generations(row) for row in trace["generation"].transpose("item", "step").values.tolist()]
+    if mass is not None:
+        per_mille = np.round(1000 * mass.swapaxes(0, 1))
+        found["a"] = [
+            [None if np.isnan(step).any() else step.astype(int).tolist() for step in row] for row in per_mille
+        ]
+    if tokens is not None:
+        found["n"] = tokens.astype(int).tolist()
+    if "known_item" in trace:
+        found["k"] = (trace["known_item"].values == 1).astype(int).tolist()
     return found
 
 

@@ -25,6 +25,8 @@ class Origin:
     """step and error"""
     variables: tuple[tuple[str, ...], ...]
     """name, unit, key of the formula and meaning of what was measured"""
+    template: str
+    """its Jinja text"""
     notes: tuple[str, ...]
 
 
@@ -37,6 +39,7 @@ def origin_of(trace: xr.Dataset) -> Origin:
         checkpoints=tuple(_checkpoints(trace)),
         failed=tuple((str(step), str(error)) for step, error in attribute(trace, "failed", {}).items()),
         variables=tuple(_variables(trace)),
+        template=str(trace.attrs.get("template_source", "")),
         notes=tuple(map(str, attribute(trace, "notes", []))),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -87,10 +88,11 @@ def _page(trace: xr.Dataset, title: str, notes: Sequence[str], found: Verdict | 
     told = _Told(found) if found is not None else _told(trace)
     items = items_of(trace)
     shown, left_out = figures_of(trace)
-    page = Environment(
+    environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template("page.html.jinja")
-    return page.render(
+    )
+    environment.filters["unbroken"] = _unbroken
+    return environment.get_template("page.html.jinja").render(
         title=title,
         subtitle=_subtitle(trace),
         policy=content_policy([plotly, program]),
@@ -132,6 +134,11 @@ def _table(found: Verdict) -> Iterator[tuple[str, list[str]]]:
     for name, phases, form in rows:
         if phases is not None:
             yield name, [format(value, form) for value in phases]
+
+
+def _unbroken(text: str) -> str:
+    """A text whose numbers stay on a line with their signs."""
+    return re.sub(r" (?=%)|(?<=\bp) (?=[=<])|(?<=[=<]) (?=\.)", "\u00a0", text)
 
 
 def _subtitle(trace: xr.Dataset) -> str:

@@ -63,12 +63,24 @@ def prompts_of(trace: xr.Dataset) -> Prompts:
         return Prompts(None)
 
 
-def answers_of(trace: xr.Dataset, index: int, which: str) -> tuple[str, ...]:
-    """An item's answer and its aliases; ``which`` is context or parametric."""
-    aliases: list[str] = []
-    if f"item_{which}_aliases" in trace:
-        aliases = json.loads(str(trace[f"item_{which}_aliases"].values[index]))
-    return str(trace[f"item_{which}_answer"].values[index]), *map(str, aliases)
+def prompts_by_item(trace: xr.Dataset) -> list[list[Piece]]:
+    """Every item's prompt in pieces."""
+    shown = prompts_of(trace)
+    fields = [texts(trace, f"item_{field}") for field in ("context", "question")]
+    answers = [_answers(trace, which) for which in ("context", "parametric")]
+    return [shown.pieces(*fed) for fed in zip(*fields, *answers, strict=True)]
+
+
+def texts(trace: xr.Dataset, name: str) -> list[str]:
+    """A variable or coordinate of texts; none where the trace lacks it."""
+    return [str(text) for text in trace[name].values] if name in trace.variables else []
+
+
+def _answers(trace: xr.Dataset, which: str) -> list[tuple[str, ...]]:
+    """Every item's answer with its aliases; ``which`` is context or parametric."""
+    answers = texts(trace, f"item_{which}_answer")
+    aliases = texts(trace, f"item_{which}_aliases") or ["[]"] * len(answers)
+    return [(answer, *map(str, json.loads(others))) for answer, others in zip(answers, aliases, strict=True)]
 
 
 def tokens_by_role(trace: xr.Dataset, roles: Sequence[str]) -> np.ndarray | None:

@@ -20,6 +20,7 @@ def test_a_sound_trace_passes_all_that_a_trace_can_tell():
     assert states.pop("End of target") == "unknown"
     assert states.pop("Margin and text") == "look"  # made-up answers have nothing to do with made-up margins
     assert states.pop("Answers") in ("look", "pass")
+    assert states.pop("Fall and noise") in ("look", "pass")
     assert set(states.values()) == {"pass"}
 
 
@@ -106,3 +107,27 @@ def test_margins_that_agree_with_the_answers():
     assert found.line.startswith("100 %")
     trace["margin"] = -labels
     assert check(trace, "Margin and text").line.startswith("0 %")
+
+
+def with_means(shares, items=200):
+    """A trace whose counterfactual accuracy is that share of the items at every step."""
+    trace = reportable(items=items, steps=tuple(range(len(shares))))
+    ranks = np.arange(items) / items
+    right = (ranks < np.array(shares)[:, None]).astype(float)
+    return trace.assign(counterfactual_accuracy=(("step", "item"), right))
+
+
+RISES = [0.1, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("shares", "state"),
+    [
+        ([*RISES, 0.62, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1], "pass"),  # a fall beyond noise
+        ([*RISES, 0.62, 0.63, 0.64, 0.65, 0.66, 0.66, 0.66], "pass"),  # none, and none is told
+        ([0.2, 0.6, 0.3, 0.7, 0.2, 0.6, 0.3, 0.7, 0.2, 0.6, 0.3, 0.7, 0.2, 0.5], "look"),  # a peak within noise
+        ([0.1, 0.5, 0.2], "unknown"),
+    ],
+)
+def test_a_fall_is_held_against_the_noise_of_checkpoints(shares, state):
+    assert check(with_means(shares), "Fall and noise").state == state

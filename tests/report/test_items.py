@@ -14,7 +14,7 @@ from attnshift.report.prompts import LONGEST, Prompts, prompts_of
 
 def test_a_prompt_is_shown_as_fed_with_the_role_of_every_piece():
     pieces = items_of(reportable()).payload["items"][2]["p"]
-    assert pieces == [
+    assert [list(piece) for piece in pieces] == [
         ["context", "Person 2 left "],
         ["parametric_answer", "Oslo"],
         ["context", " for "],
@@ -128,6 +128,7 @@ def test_a_missing_step_is_told_as_missing():
     trace["counterfactual_accuracy"] = trace.counterfactual_accuracy.where(gone)
     trace["generation"] = trace.generation.where(gone)
     row = items_of(trace).payload["items"][0]
+    assert "k" not in row
     assert (row["d"][2], row["a"][2], row["l"][2], row["g"][1][2]) == (None, None, "-", None)
     assert row["d"][3] is not None
 
@@ -140,6 +141,15 @@ def test_of_too_many_items_an_even_selection_is_shown():
     shown = [int(row["id"][1:]) for row in items.payload["items"]]
     assert (shown[0], shown[-1]) == (0, 59)
     assert max(np.diff(shown)) - min(np.diff(shown)) <= 1
+
+
+def test_known_items_are_told_apart_where_the_trace_knows_them():
+    trace = reportable()
+    assert items_of(trace).known is None
+    trace["known_item"] = ("item", np.array([1.0] * 5 + [0.0] * 14 + [np.nan]))
+    items = items_of(trace)
+    assert items.known == 5
+    assert [row["k"] for row in items.payload["items"]] == [1] * 5 + [0] * 15
 
 
 def test_a_trace_without_texts_has_no_items():
