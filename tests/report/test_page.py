@@ -65,8 +65,9 @@ def test_the_verdict_comes_first_then_caveats_checks_figures_items_and_origin(pa
     assert f"{found.counterfactual.peak:.1f}" in text
     assert f"{found.gradient_ratio.end:,.2f}" in text
     order = ["A title", found.sentences()[0], "A caveat.", "What has to hold", "Context reliance over finetuning",
-             "Each answer is labelled by", "attnshift trace --ckpts"]  # fmt: skip
+             "Each answer is labelled by"]  # fmt: skip
     places = [text.index(words, text.index("A title", 40)) for words in order]
+    places.append(text.rindex("attnshift trace --ckpts"))  # earlier ones are remedies for figures that can't be drawn
     assert places == sorted(places)
 
 
