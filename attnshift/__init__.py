@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from attnshift.data.items import Example, Item
     from attnshift.demonstration import demo
     from attnshift.figures.plot import plot
+    from attnshift.interventions.graft import graft
+    from attnshift.interventions.patch import patch
+    from attnshift.interventions.result import open_result
     from attnshift.measures.measure import Measure, Observation
     from attnshift.models.attention import attention_mass
     from attnshift.models.ghost import example_gradient_norms
     from attnshift.models.series import Series, open_series
     from attnshift.report.page import write_report
     from attnshift.scoring.labels import label_answer
-    from attnshift.stats.compare import compare
     from attnshift.stats.forecast import forecast
-    from attnshift.stats.inversion import inversion_test
     from attnshift.stats.verdict import verdict
     from attnshift.tracing.dataset import open_trace, open_traces
     from attnshift.tracing.rescore import rescore
@@ -36,17 +37,18 @@ _HOMES = {
     "Observation": "measures.measure",
     "Series": "models.series",
     "attention_mass": "models.attention",
-    "compare": "stats.compare",
     "demo": "demonstration",
     "example_gradient_norms": "models.ghost",
     "forecast": "stats.forecast",
-    "inversion_test": "stats.inversion",
+    "graft": "interventions.graft",
     "label_answer": "scoring.labels",
     "load_examples": "data.formats",
     "load_items": "data.formats",
+    "open_result": "interventions.result",
     "open_series": "models.series",
     "open_trace": "tracing.dataset",
     "open_traces": "tracing.dataset",
+    "patch": "interventions.patch",
     "plot": "figures.plot",
     "rescore": "tracing.rescore",
     "trace": "tracing.trace",
@@ -63,17 +65,18 @@ __all__ = [
     "Observation",
     "Series",
     "attention_mass",
-    "compare",
     "demo",
     "example_gradient_norms",
     "forecast",
-    "inversion_test",
+    "graft",
     "label_answer",
     "load_examples",
     "load_items",
+    "open_result",
     "open_series",
     "open_trace",
     "open_traces",
+    "patch",
     "plot",
     "rescore",
     "trace",

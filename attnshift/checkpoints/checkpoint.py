@@ -70,14 +70,18 @@ class Checkpoint:
         """
         config = None
         if self.kind == "adapter":
-            settings = self.adapter_config().items()
-            config = {key: _normalised(value) for key, value in settings if key not in _CIRCUMSTANCES}
+            config = self.adapter_settings()
         with self.open() as tensors:
             return fingerprint(tensors, config)
 
     def adapter_config(self) -> dict[str, object]:
         """The content of its adapter_config.json. Raises CheckpointError where that can't be read."""
         return read_object(self.path / _CONFIG["adapter"], CheckpointError)
+
+    def adapter_settings(self) -> dict[str, object]:
+        """What of its adapter_config.json changes what the adapter computes. Raises CheckpointError."""
+        settings = self.adapter_config().items()
+        return {key: _normalised(value) for key, value in settings if key not in _CIRCUMSTANCES}
 
     def equals(self, other: Checkpoint) -> bool:
         """Whether the weights are the same to the last byte; reads both. Raises CheckpointError."""

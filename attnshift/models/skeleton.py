@@ -75,6 +75,10 @@ class Skeleton:
             self.model = self._build(checkpoint.path)
         self.checkpoint = checkpoint
 
+    def adapter_tensors(self) -> dict[str, Tensor]:
+        """The adapter's live tensors by their names in its files; empty for a run without adapters."""
+        return dict(self._adapter)
+
     def second_moments(self) -> SecondMoments | None:
         """Adam's second moments of the trained parameters as the loaded checkpoint kept them; None if it kept none."""
         if self.checkpoint is None or not (self.checkpoint.path / FILE_NAME).is_file():
