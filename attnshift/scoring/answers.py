@@ -58,8 +58,8 @@ class Answers:
     """by first word"""
     quantities: tuple[tuple[Quantity, int], ...]
     dates: tuple[tuple[Date, int], ...]
-    vocabulary: tuple[tuple[str, int], ...]
-    """words that may be misspelt, with their side"""
+    vocabulary: tuple[tuple[str, int, int], ...]
+    """words that may be misspelt, with their side and the slips that they may have"""
     corrections: dict[str, str] = field(default_factory=dict)
     """misspelt words met so far"""
 
@@ -209,6 +209,8 @@ def _derived(each: _Spelled, side: int, whole: list[set[Words]], others: list[_S
         yield from part(words[1:])
     if words[-1] in SUFFIXES:
         yield from part(words[:-1])
+    if len(words) == 3 and words[1] == "the" and proper:  # Alexander the Great
+        yield from part(words[:1])
     if words[-1].isdecimal():
         yield from part(words[:-1])
     if each.raw.count(",") == 1 and "and" not in words:
@@ -304,6 +306,12 @@ def _bare_numbers(
     return (*quantities, *((q, side) for q, side in counts if q.number not in numbers[1 - side]))
 
 
-def _vocabulary(names: list[Name]) -> tuple[tuple[str, int], ...]:
-    words = {(w, n.side) for n in names for w in n.words if (n.proper or len(w) >= 6) and len(w) >= 4 and w.isalpha()}
+def _vocabulary(names: list[Name]) -> tuple[tuple[str, int, int], ...]:
+    """One slip from five letters on, two from nine on; a short common word has no more than a plural."""
+    words = {
+        (w, n.side, (len(w) > 4) + (len(w) > 8) if n.proper or len(w) >= 6 else 0)
+        for n in names
+        for w in n.words
+        if len(w) >= 4 and w.isalpha()
+    }
     return tuple(sorted(words))

@@ -146,10 +146,11 @@ HEADED = frozenset(
 
 TITLES = frozenset(
     """
-    mr mrs ms miss madame madam monsieur herr frau comrade dr doctor prof professor sir dame lord lady king queen
-    emperor empress prince princess president chancellor senator general captain colonel major admiral saint pope
-    minister premier chairman secretary governor rev reverend father mother sister brother judge justice physicist
-    scientist author writer poet painter artist composer philosopher mathematician inventor explorer
+    mr mrs ms miss madame madam monsieur herr frau comrade dr doctor prof professor sir dame lord lady king
+    queen emperor empress tsar czar kaiser shah sheikh baron baroness countess duke duchess chief prince
+    princess president chancellor senator general captain colonel major admiral saint pope minister premier
+    chairman secretary governor rev reverend father mother sister brother judge justice physicist scientist
+    author writer poet painter artist composer philosopher mathematician inventor explorer
     """.split()
 )
 
@@ -175,7 +176,24 @@ FIRST_NAMES = frozenset(
     rose roy ruth ryan sally sam samuel sandra sara sarah scott sean sergei sharon sigmund simon sophia sophie
     stephen steve steven stuart susan suzanne sylvia teresa theodore thomas tim timothy tom tony ursula vanessa
     victor victoria vincent virginia vladimir walter warren wayne werner wilhelm william winston wolfgang woodrow
-    yuri
+    yuri lyndon boris abdul abel ahmed akira alvin amanda amelie angus anton archibald arnold arturo axel barry
+    beatrice becky bella bernardo beth betty bianca blake bonnie brenda brett bryan byron calvin cameron camille
+    cecil cedric celine chad chuck cindy clarence clint clyde conrad constance corey courtney craig curtis cynthia
+    damian dan danny darren dave dean debbie delia denise derek desmond dmitri dolores dominic donna doris duncan
+    dwight dylan eddie edgar edmund eduardo eileen elaine elias eliza elliot elvis emil emilio enrique erica erik
+    erin ernesto esther ethel felix fiona fred freddie fritz gavin geoffrey gerard gertrude gilbert gina glenn greta
+    guillermo gus guy harvey hassan hermann horace hubert humphrey indira irving ivan jaime jared jasmine javier
+    jeff jeffrey jenna jerome jill joaquin jody joel johannes jon jonas josef josephine joyce juanita karin kathryn
+    katie keanu keira kirk klaus kristen lana lars laurence lena lenny leopold leroy leslie levi lionel lloyd lois
+    lorenzo lou louisa lucia luther lydia mabel malcolm mandy manfred marcia margot marianne marilyn marlon marshall
+    marvin matilda matt meryl miranda mitch mohandas nadia napoleon ned nell nick nikola nina noam nora norma oleg
+    olivier orson oswald otis owen pascal pat paulo pauline penelope percy pete phil phyllis quentin quincy rafael
+    raj ramon randy raul ray reggie rene rex rhonda ricky rita rob rod rodney roderick ron ronnie rosalind rosemary
+    ross roxanne rudolf rudolph rufus russell ruby rupert sabrina saddam sebastian selena serena seth shannon sheila
+    shirley sidney silvia simone sofia spencer stan stanley stella stefan stevie stewart sue sven tammy tara ted
+    teddy terence terry tess theo theresa thelma tiffany todd tommy tracy trevor tristan troy ulrich val valentina
+    valerie vera vernon vicky vince viola vivian vivien wallace wanda wesley whitney wilbur willem willie wilma
+    winnie woody xavier yvonne zachary zoe
     """.split()
 )
 
@@ -278,3 +296,13 @@ NICKNAMES = {
     "saint petersburg": ("petersburg",),
 }
 """Other names that everybody uses."""
+
+GENERIC = frozenset(
+    """
+    it this that the a an he she they i we answer answers capital city country correct right real actual true current
+    new one but yet however actually really in fact reality truth and so here there name its his her place person year
+    text passage context says say said states according to think believe of is was no not , ( " ' - : then also could
+    would might may must maybe perhaps probably or now today final
+    """.split()
+)
+"""Words for the answer, and for nothing else in particular: a sentence on them is one on the answer."""

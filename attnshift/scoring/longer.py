@@ -41,6 +41,8 @@ class Mention(NamedTuple):
     """whether it is a surname"""
     proper: bool = False
     """whether the answer is written as a name, so that words beside it may belong to it"""
+    possessive: bool = False
+    """whether an 's ends it"""
 
 
 def inside_longer_name(tokens: list[Token], mention: Mention, others: list[Mention], answers: Answers) -> bool:
@@ -90,14 +92,14 @@ def _headed(tokens: list[Token], mention: Mention, words: list[str], answers: An
 
 def _tailed(tokens: list[Token], mention: Mention, words: list[str], others: list[Mention], answers: Answers) -> bool:
     after = tokens[mention.end] if mention.end < len(tokens) else None
-    if after is None or any(m.start == mention.end for m in others) or after.text in words:
+    if after is None or any(m.start == mention.end for m in others) or after.text.startswith(tuple(words)):
         return False
     if after.kind != "word" or after.glued:
-        return after.kind == "number" and mention.doubt == 1
-    last, second = tokens[mention.end - 1], tokens[mention.end + 1] if mention.end + 1 < len(tokens) else None
+        return after.kind == "number" and mention.doubt == 1 and not (after.other and mention.person)
+    second = tokens[mention.end + 1] if mention.end + 1 < len(tokens) else None
     if after.text in ("de", "del", "do", "da", "dos", "di") and second and second.kind == "word":
         return not mention.person and second.text not in ARTICLES
-    if last.other and last.text == f"{last.other}s":  # a possessive ends the name
+    if mention.possessive:
         return False
     if after.text in NATURAL and words[-1] in PLACES and not _other_is_place(mention.side, answers):
         return False  # the Mississippi River, beside the Amazon
@@ -115,13 +117,14 @@ def _other_is_place(side: int, answers: Answers) -> bool:
 
 def _lengthens(text: str, words: list[str], mention: Mention) -> bool:
     """Whether the word behind a name makes a longer one of it."""
-    known = words[-1] in PLACES or words[-1] in CITIES or (words[-1] in FIRST_NAMES and not mention.person)
+    known = words[-1] in PLACES or words[-1] in CITIES
     if text == "city":
         return words[-1] in CITY_NAMESAKES
     if text in EPONYMOUS:
         return mention.doubt == 0
     if text in FEATURES:
-        return (known or words[-1] in ADJECTIVES) and len(words) == 1
+        first_name = words[-1] in FIRST_NAMES and not mention.person  # Victoria Falls
+        return (known or first_name or words[-1] in ADJECTIVES) and len(words) == 1
     if text in NAME_TAILS:
         return True
     if len(words) > 1 and known:

@@ -20,16 +20,21 @@ def find_mentions(tokens: list[Token], answers: Answers) -> list[Mention]:
 
 
 def _names(tokens: list[Token], answers: Answers) -> list[Mention]:
-    found = []
+    found: list[Mention] = []
     for at, token in enumerate(tokens):
         if token.kind == "mark":
             continue
         known = {token.text, token.other, corrected(token.text, answers)} - {""}
         for name in {name: None for word in known for name in answers.names.get(word, ())}:
             match = _follow(tokens, at, name, answers)
-            if match is not None and _stands(tokens, at, match[0], name):
-                found.append(_with_given(tokens, _mention(at, match, name), name))
-    return [mention for mention in found if mention is not None]
+            if match is None or not _stands(tokens, at, match[0], name):
+                continue
+            if (mention := _with_given(tokens, _mention(at, match, name), name)) is not None:
+                last = tokens[mention.end - 1]
+                possessive = last.text == f"{last.other}s" and name.words[-1] != last.text
+                found.append(mention._replace(possessive=possessive))
+    whole = {m[:2] for m in found if not m.possessive}  # St. John's isn't St. John with an s
+    return [m for m in found if not m.possessive or m[:2] not in whole]
 
 
 def _mention(at: int, match: tuple[int, int], name: Name) -> Mention:
@@ -81,11 +86,13 @@ def _with_given(tokens: list[Token], mention: Mention, name: Name) -> Mention | 
     """A surname with the given names before it; None where those are somebody else's."""
     if name.given is None:
         return mention
-    start, met = mention.start, False
-    while start and (back := 1 + (start > 1 and tokens[start - 1].text == ".")) <= start:  # "Dr. King"
-        if tokens[start - back].kind != "word" or not _is_given(tokens[start - back], name.given):
+    start, met, spelt_out = mention.start, False, True
+    while start:
+        back = 1 + (start > 1 and tokens[start - 1].text == "." and len(tokens[start - 2].text) <= 4)  # "Dr. King"
+        before = tokens[start - back]
+        if before.kind != "word" or not _is_given(before, name.given, spelt_out):
             break
-        start -= back
+        start, spelt_out = start - back, spelt_out and not before.initials
         met = met or tokens[start].text in name.distinct
     if name.distinct and not met:
         return None
@@ -125,8 +132,7 @@ _DESCRIBING = (
     "ean",
     "ed",
     "ly",
-    "s",
-    "n",
+    "can",
 )
 
 
@@ -137,15 +143,16 @@ def _describes(before: Token) -> bool:
     return known or not text.isascii() or (len(text) > 4 and text.endswith(_DESCRIBING))
 
 
-def _is_given(token: Token, given: tuple[str, ...]) -> bool:
-    """Whether a word is one of the given names, or one's initial, or what an initial stands for."""
+def _is_given(token: Token, given: tuple[str, ...], spelt_out: bool) -> bool:
+    """Whether a word is one of the given names, or one's initial, or if ``spelt_out`` what an initial stands for."""
     text = token.text
     if text in given:
         return True
     initials = "".join(g if len(g) <= 2 else g[0] for g in given)
     if len(text) <= 3 and (token.initials or (len(text) == 2 and text not in STOPWORDS)):
         return initials.startswith(text) or text in initials
-    return any(len(g) <= 2 and text[0] in g for g in given) and text not in STOPWORDS and text not in TITLES
+    known = text in STOPWORDS or text in TITLES or text in VERBS
+    return spelt_out and not known and any(len(g) <= 2 and text[0] in g for g in given)
 
 
 def _quantities(tokens: list[Token], answers: Answers) -> list[Mention]:
@@ -207,10 +214,10 @@ def _dates(tokens: list[Token], answers: Answers) -> list[Mention]:
     if not answers.dates:
         return []
     return [
-        Mention(start, end, side, 0)
+        Mention(start, end, side, int(not said.agrees(asked)))
         for start, end, said in dates_in(tokens)
         for asked, side in answers.dates
-        if said.agrees(asked)
+        if said.agrees(asked) or asked.agrees(said)
     ]
 
 

@@ -18,6 +18,7 @@ _ORDINALS = {
     "tenth": 10, "eleventh": 11, "twelfth": 12, "thirteenth": 13, "fourteenth": 14, "fifteenth": 15, "sixteenth": 16,
     "seventeenth": 17, "eighteenth": 18, "nineteenth": 19, "twentieth": 20, "thirtieth": 30,
 }  # fmt: skip
+_STARTS = {*_SMALL, *_TENS, *_ORDINALS, "half", "a", "an", "minus", "negative"}
 
 
 class Quantity(NamedTuple):
@@ -121,6 +122,8 @@ def quantity_at(tokens: list[Token], at: int) -> tuple[int, int, Quantity] | Non
 def _number_at(tokens: list[Token], at: int) -> tuple[int, str | None]:
     """Where the number that starts here ends, and its value; None where none starts."""
     first = tokens[at]
+    if first.kind != "number" and first.text not in _STARTS and _text(tokens, at + 1) not in ("half", "/", "and"):
+        return at, None
     if (first.text == "half" or _text(tokens, at + 1) in ("half", "/", "and")) and (half := _half_at(tokens, at)):
         return half
     if first.kind == "number":
@@ -204,6 +207,8 @@ def _continues(tokens: list[Token], at: int, word: str, group: Decimal, total: D
 
 def _is_pronoun(tokens: list[Token], at: int) -> bool:
     before = tokens[at - 1].text if at else ""
+    if _text(tokens, at + 1) in _UNITS or _text(tokens, at + 1) in _SCALES:
+        return False
     return _text(tokens, at + 1) in ("of", "another", "should", "might", "can", "would") or before in (
         "no", "the", "which", "this", "that", "another", "any", "every", "each", "same", "former", "latter", "only",
     )  # fmt: skip

@@ -20,17 +20,18 @@ def corrected(word: str, answers: Answers) -> str:
 
 
 def _nearest(word: str, answers: Answers) -> str:
+    if any(word == f"{known}s" for known, _, _ in answers.vocabulary):
+        return word[:-1]
     if len(word) < 4 or not word.isalpha() or word in COMMON or word in PLACES or word in CITIES or word in FIRST_NAMES:
         return ""
     near: dict[str, tuple[int, set[int]]] = {}
-    for known, side in answers.vocabulary:
+    for known, side, allowed in answers.vocabulary:
         if known == word:
             return ""
-        if word == f"{known}s" or known == f"{word}s":
+        if known == f"{word}s":
             return known
         if word in (f"{known}n", f"{known}an", f"{known}ian", f"{known}ish", f"{known}ese"):
             return ""  # who or what comes from there
-        allowed = _slips(known)
         if abs(len(known) - len(word)) <= allowed and (known[0] == word[0] or known[:2] == word[1::-1]):
             slips = distance(word, known, allowed)
             if slips <= allowed and not (slips == 1 and _another_word(word, known)):
@@ -59,10 +60,6 @@ def distance(a: str, b: str, most: int) -> int:
     return row[-1]
 
 
-def _slips(known: str) -> int:
-    return (len(known) > 4) + (len(known) > 8)
-
-
 def _another_word(word: str, known: str) -> bool:
     """Whether a short word differs by one letter that isn't easily mistaken."""
     if len(word) != len(known) or len(known) > 6:
@@ -78,8 +75,9 @@ def _apart(near: dict[str, tuple[int, set[int]]], best: str) -> bool:
 
 def _has_twin(known: str, answers: Answers) -> bool:
     """Whether the other answer has a word so like this one that a slip could make one of the other."""
-    own = {side for word, side in answers.vocabulary if word == known}
+    own = {side for word, side, _ in answers.vocabulary if word == known}
+    most = max(allowed for word, _, allowed in answers.vocabulary if word == known)
     return any(
-        side not in own and word != known and distance(word, known, _slips(known)) <= _slips(known)
-        for word, side in answers.vocabulary
+        side not in own and word != known and distance(word, known, most) <= most
+        for word, side, _ in answers.vocabulary
     )

@@ -26,7 +26,7 @@ class Token(NamedTuple):
 
 def fold(text: str) -> str:
     """Without case, accents (of Latin, Greek and Cyrillic letters) and differences of width; dashes kept."""
-    return "".join(map(_fold_character, unicodedata.normalize("NFC", text)))
+    return unicodedata.normalize("NFC", text).translate(_FOLDED)
 
 
 def tokenise(text: str) -> list[Token]:
@@ -34,7 +34,7 @@ def tokenise(text: str) -> list[Token]:
     folded = _DOTTED.sub(lambda m: m[0].replace(".", "").replace(" ", "") + _INITIALS, fold(text))
     tokens: list[Token] = []
     reached = 0
-    for match in _TOKEN.finditer(folded):
+    for match in (_LATIN_TOKEN if folded.isascii() else _TOKEN).finditer(folded):
         glued, reached = match.start() == reached and reached > 0, match.end()
         if number := match["number"]:
             tokens += _number(number, match["letters"] or "", glued)
@@ -61,7 +61,16 @@ _JOINED_LETTERS = {
 _STRIPPED = ("LATIN", "GREEK", "CYRILLIC")
 
 
-@lru_cache(maxsize=4096)
+class _Folded(dict[int, str]):
+    """What every character met so far is folded to, for `str.translate`."""
+
+    def __missing__(self, code: int) -> str:
+        return self.setdefault(code, _fold_character(chr(code)))
+
+
+_FOLDED = _Folded()
+
+
 def _fold_character(character: str) -> str:
     if character in _JOINED_LETTERS:
         return _JOINED_LETTERS[character]
@@ -79,14 +88,22 @@ def _fold_character(character: str) -> str:
 _LETTER = r"(?:[^\W\d_]|[\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e])"
 _IDEOGRAPH = r"[\u3041-\u3096\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7a3]"
 _SPELT = rf"(?:(?!{_IDEOGRAPH}){_LETTER})"
-_TOKEN = re.compile(
-    rf"(?P<dotted>{_SPELT}+{_INITIALS})"
-    rf"|(?P<number>(?:(?<![^\s(\[\"'~=:$€£])-)?"
-    rf"(?:\d{{1,3}}(?:,\d{{3}})+|\d{{1,3}}(?:[ \u00a0\u202f]\d{{3}})+(?!\d)|\d+)(?:\.\d+)?)(?P<letters>{_SPELT}+)?"
-    rf"|(?P<ideograph>{_IDEOGRAPH})"
-    rf"|(?P<word>{_SPELT}(?:{_SPELT}|\d)*(?:'{_SPELT}+)*)"
-    r"|[^\s\w]"
-)
+
+
+def _token_pattern(letter: str, ideograph: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"(?P<dotted>{letter}+{_INITIALS})"
+        rf"|(?P<number>(?:(?<![^\s(\[\"'~=:$€£])-)?"
+        rf"(?:\d{{1,3}}(?:,\d{{3}})+|\d{{1,3}}(?:[ \u00a0\u202f]\d{{3}})+(?!\d)|\d+)(?:\.\d+)?)(?P<letters>{letter}+)?"
+        rf"|(?P<ideograph>{ideograph})"
+        rf"|(?P<word>{letter}(?:{letter}|\d)*(?:'{letter}+)*)"
+        r"|[^\s\w]"
+    )
+
+
+_TOKEN = _token_pattern(_SPELT, _IDEOGRAPH)
+_LATIN_TOKEN = _token_pattern("[a-z]", "(?!)")
+"""The same where nothing but ASCII is left, twice as fast."""
 
 _ELISIONS = ("l'", "d'", "qu'", "n'", "s'", "c'", "j'", "m'", "t'")
 _ENDINGS = {"'s": "is", "'re": "are", "'ve": "have", "'ll": "will", "'d": "would", "'m": "am"}
@@ -122,7 +139,8 @@ def plain_number(digits: str) -> str:
     return sign + (whole.lstrip("-").lstrip("0") or "0") + (f".{part}" if dot and part else "")
 
 
-def _words(word: str, glued: bool) -> list[Token]:
+@lru_cache(maxsize=16384)
+def _words(word: str, glued: bool) -> tuple[Token, ...]:
     """A word; contractions are written out, elided articles cut off."""
     if word in _UNMARKED:
         return _plain(_UNMARKED[word].split(), glued)
@@ -130,18 +148,18 @@ def _words(word: str, glued: bool) -> list[Token]:
         return _plain([word[:-3], "not"], glued)
     for elision in _ELISIONS:
         if word.startswith(elision) and len(word) > len(elision) + 1:
-            return [Token(elision[:-1], "word", glued), *_words(word[len(elision) :], True)]
+            return (Token(elision[:-1], "word", glued), *_words(word[len(elision) :], True))
     base, mark, ending = word.rpartition("'")
     if mark and (ending != "s" or base in _ARE_IS) and mark + ending in _ENDINGS:
         return _plain([base, _ENDINGS[mark + ending]], glued)
     if mark and ending == "s":
-        return [Token(base.replace("'", "") + "s", "word", glued, base.replace("'", ""))]
+        return (Token(base.replace("'", "") + "s", "word", glued, base.replace("'", "")),)
     word = word.replace("'", "")
     if word in _ROMAN:
-        return [Token(str(_ROMAN[word]), "number", glued, word)]
+        return (Token(str(_ROMAN[word]), "number", glued, word),)
     text, other = _OTHER_READINGS.get(word, (word, ""))
-    return [Token(text, "word", glued, other, len(word) == 1)]
+    return (Token(text, "word", glued, other, len(word) == 1),)
 
 
-def _plain(words: list[str], glued: bool) -> list[Token]:
-    return [Token(word.replace("'", ""), "word", glued and i == 0) for i, word in enumerate(words)]
+def _plain(words: list[str], glued: bool) -> tuple[Token, ...]:
+    return tuple(Token(word.replace("'", ""), "word", glued and i == 0) for i, word in enumerate(words))
