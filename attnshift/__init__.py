@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from attnshift.models.series import Series, open_series
     from attnshift.report.page import write_report
     from attnshift.scoring.labels import label_answer
+    from attnshift.stats.compare import compare
     from attnshift.stats.forecast import forecast
+    from attnshift.stats.inversion import inversion_test
     from attnshift.stats.verdict import verdict
     from attnshift.tracing.dataset import open_trace, open_traces
     from attnshift.tracing.rescore import rescore
@@ -37,9 +39,11 @@ _HOMES = {
     "Observation": "measures.measure",
     "Series": "models.series",
     "attention_mass": "models.attention",
+    "compare": "stats.compare",
     "demo": "demonstration",
     "example_gradient_norms": "models.ghost",
     "forecast": "stats.forecast",
+    "inversion_test": "stats.inversion",
     "graft": "interventions.graft",
     "label_answer": "scoring.labels",
     "load_examples": "data.formats",
@@ -65,10 +69,12 @@ __all__ = [
     "Observation",
     "Series",
     "attention_mass",
+    "compare",
     "demo",
     "example_gradient_norms",
     "forecast",
     "graft",
+    "inversion_test",
     "label_answer",
     "load_examples",
     "load_items",

@@ -47,3 +47,19 @@ def made_trace(steps=(0, 10, 50, 100, 200, 400, 800, 1400), items=20, clusters=N
             "split": ("example", np.where(np.arange(len(group)) % 3, "train", "heldout")),
         },
     )
+
+
+def saved_trace(trace, directory):
+    """Write a made-up trace as `attnshift trace` would, so that it can be opened again."""
+    from attnshift.tracing.netcdf import write_netcdf
+    from attnshift.tracing.store import Store
+
+    store = Store(directory)
+    store.prepare()
+    per_step = [name for name in trace.variables if "step" in trace[name].dims]
+    store.write_inputs(trace.drop_vars(per_step))
+    about = {"epoch": 0.0, "checkpoint": "made", "dtype": "float32", "recipe": "{}", "keys": "{}"}
+    for index, step in enumerate(trace.step.values.tolist()):
+        cell = trace[[name for name in per_step if name != "step"]].isel(step=index, drop=True)
+        write_netcdf(cell.assign_attrs(about | {"checkpoint_digest": f"{step:032d}"}), store.file(step))
+    return directory

@@ -1,6 +1,7 @@
 """The command line: arguments to library calls, one to one. A module per command."""
 
 from attnshift.cli import (  # noqa: F401  (they register themselves)
+    compare,
     demo,
     inspect,
     interventions,

@@ -31,7 +31,7 @@ def preview_text(facts: Mapping[str, Any]) -> str:
     lines += [f"broken     step {step}: {indented(error)}" for step, error in facts["broken"].items()]
     for name, shown in facts["prompts"].items():
         if isinstance(shown, dict):
-            lines.append(f"{name}: {shown['text']!r}, token ids {shown['ids']}")
+            lines.append(f"{name}: {shown['text']!r}, tokens {shown['tokens']}, ids {shown['ids']}")
         else:
             lines += ["", f"{name} ({sum(run['tokens'] for run in shown)} tokens)"]
             lines += [f"  {run['role']:18} {run['tokens']:>4}  {run['text']!r}" for run in shown]
@@ -67,12 +67,35 @@ def outcome_facts(job: Job, outcome: Outcome) -> dict[str, Any]:
         "kept": list(outcome.kept),
         "failed": {str(step): error for step, error in outcome.failed.items()},
         "grouping": outcome.grouping,
+        "known": outcome.known,
+        "spelling": outcome.spelling,
+        "margin_label_agreement": _agreement(job),
     }
+
+
+def _agreement(job: Job) -> dict[str, float]:
+    """Share of the items with one answer whose margin says the same as their label, at the first and the last step."""
+    from attnshift.stats.readings import margin_label_agreement
+    from attnshift.tracing.dataset import open_trace
+
+    if not job.store.steps():
+        return {}
+    trace = open_trace(job.store.path)
+    if not {"answer_label", "margin"} <= set(trace.data_vars):
+        return {}
+    shares = dict(zip(trace["step"].values.tolist(), margin_label_agreement(trace).tolist(), strict=True))
+    known = {str(step): share for step, share in shares.items() if np.isfinite(share)}
+    return {step: known[step] for step in (*list(known)[:1], *list(known)[-1:])}
 
 
 def outcome_text(facts: Mapping[str, Any]) -> str:
     """What a trace ended with, as lines."""
-    lines = [facts["grouping"]] if facts["grouping"] else []
+    lines = [facts[key] for key in ("grouping", "known") if facts[key]]
+    if facts["spelling"]:
+        lines.append(f"answers are scored {facts['spelling']}")
+    if shares := facts["margin_label_agreement"]:
+        said = ", ".join(f"{100 * share:.0f} % at step {step}" for step, share in shares.items())
+        lines.append(f"margin and label agree, of the items with one answer: {said}")
     lines.append(
         f"{len(facts['computed'])} checkpoints measured, {len(facts['kept'])} kept as they were, "
         f"{len(facts['failed'])} failed"

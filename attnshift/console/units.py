@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from math import isfinite
+from typing import Any
+
 
 def shortened(steps: list[int]) -> str:
     """Many steps in a line."""
@@ -11,6 +16,17 @@ def shortened(steps: list[int]) -> str:
 def indented(text: str) -> str:
     """Further lines of a text set under its first."""
     return text.replace("\n", "\n    ")
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, arrays and tuples as JSON holds them; what is no number is null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def bytes_text(count: float) -> str:

@@ -37,6 +37,17 @@ class Inputs:
     dropped: tuple[Dropped, ...] = ()
     shares: tuple[tuple[Group, float], ...] = ()
     """each group's part of the training examples; empty until grouped"""
+    is_respelt: bool = False
+    """whether doubtful answers are scored with another space before them than the template writes"""
+
+    @property
+    def doubtful(self) -> list[int]:
+        """Positions of the items whose answers have another spelling that a model might prefer."""
+        return [i for i, tokens in enumerate(self.item_tokens) if tokens.respelt is not None]
+
+    def respelt(self) -> Inputs:
+        """The same inputs with the other spelling of every doubtful answer, and the template's as the other one."""
+        return replace(self, item_tokens=tuple(map(_respelt, self.item_tokens)), is_respelt=not self.is_respelt)
 
     def with_examples(self, examples: Sequence[Example], stated_shares: dict[str, float]) -> Inputs:
         """The same inputs with grouped examples."""
@@ -119,6 +130,14 @@ def _check_ids(kind: str, rows: Sequence[Item] | Sequence[Example]) -> None:
         seen.add(row.id)
 
 
+def _respelt(tokens: ItemTokens) -> ItemTokens:
+    if tokens.respelt is None:
+        return tokens
+    context, parametric = tokens.respelt
+    spelt = (tokens.context_answer_ids, tokens.parametric_answer_ids)
+    return replace(tokens, context_answer_ids=context, parametric_answer_ids=parametric, respelt=spelt)
+
+
 def _digest(rows: Sequence[Any], tokens: Sequence[ItemTokens | ExampleTokens]) -> str:
     state = hashlib.blake2b(digest_size=8)
     for row in rows:
@@ -126,6 +145,7 @@ def _digest(rows: Sequence[Any], tokens: Sequence[ItemTokens | ExampleTokens]) -
         state.update(json.dumps(plain, sort_keys=True).encode())
     for encoded in tokens:
         for value in asdict(encoded).values():
-            for array in value.values() if isinstance(value, dict) else (value,):
-                state.update(array.tobytes() + b"|")
+            for array in value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,):
+                if array is not None:
+                    state.update(array.tobytes() + b"|")
     return state.hexdigest()

@@ -38,6 +38,9 @@ class ItemTokens:
     closed_book: Tokens
     context_answer_ids: Int32[np.ndarray, "answer_position"]
     parametric_answer_ids: Int32[np.ndarray, "answer_position"]
+    respelt: tuple[Int32[np.ndarray, "answer_position"], Int32[np.ndarray, "answer_position"]] | None = None
+    """both answers with one space before them instead of none or several, or none instead of one, where it is doubtful
+    that a model would write them as the template does: a token of nothing but space comes first, or no space at all"""
 
 
 @dataclass(frozen=True)
@@ -65,18 +68,22 @@ class Encoder:
         """Encode a conflict item; raises PromptError."""
         answers = (item.context_answer, item.parametric_answer)
         searched = (item.context_answer, *item.context_aliases), (item.parametric_answer, *item.parametric_aliases)
-        prompts, ids = [], []
+        prompts, ids, respelt = [], [], []
         for context in (item.context, ""):
             rendered = [self.template.render(context, item.question, answer) for answer in answers]
             if rendered[0].prompt != rendered[1].prompt:
                 raise PromptError(f"the template {self.template.name!r} writes another prompt for another answer")
             prompts.append(self._prompt(rendered[0], *searched))
             ids.append([self._continuation(prompts[-1], each, each.answer[1]) for each in rendered])
+            respelt.append(self._respelt(prompts[-1], rendered, ids[-1]))
         for answer, with_context, without in zip(answers, *ids, strict=True):
             if not np.array_equal(with_context, without):
                 raise PromptError(f"the answer {answer!r} is tokenised differently with and without the context")
         self._check_length(len(prompts[0]) + max(*map(len, ids[0]), self.max_new_tokens))
-        return ItemTokens(prompts[0], prompts[1], ids[0][0], ids[0][1])
+        other, closed_book = respelt
+        if other is None or closed_book is None or not all(map(np.array_equal, other, closed_book)):
+            other = None
+        return ItemTokens(prompts[0], prompts[1], ids[0][0], ids[0][1], other)
 
     def example(self, example: Example) -> ExampleTokens:
         """Encode an IFT example, target included; raises PromptError."""
@@ -121,6 +128,23 @@ class Encoder:
                 remedy="a template that ends in a line break or a whole word before {{ answer }}",
             )
         return whole_ids[len(prompt) :]
+
+    def _respelt(
+        self, prompt: Tokens, rendered: Sequence[Rendered], ids: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """The answers with another space before them, where theirs is doubtful and the prompt's tokens stay."""
+        spelt = [each.text[slice(*each.answer)] for each in rendered]
+        spaces = len(spelt[0]) - len(spelt[0].lstrip(" "))
+        phantom = any(len(each) > 1 and not self.tokenizer.decode(each[:1].tolist()).strip() for each in ids)
+        ends_open = rendered[0].prompt[-1:].isspace() or int(prompt.ids[-1]) in self.tokenizer.all_special_ids
+        if not phantom and (spaces or ends_open):
+            return None
+        before = rendered[0].prompt + ("" if spaces == 1 else " ")
+        wholes = [self._tokenise(before + each.lstrip(" "))[0] for each in spelt]
+        if any(len(whole) <= len(prompt) or (whole[: len(prompt)] != prompt.ids).any() for whole in wholes):
+            return None
+        other = wholes[0][len(prompt) :], wholes[1][len(prompt) :]
+        return None if all(map(np.array_equal, other, ids)) else other
 
     def _tokenise(self, text: str) -> tuple[Int32[np.ndarray, "position"], list[Span]]:
         try:

@@ -18,6 +18,7 @@ from attnshift.measures.context_mass_excess import ContextMassExcess
 from attnshift.measures.generation import CounterfactualAccuracy, Generation, ParametricAccuracy
 from attnshift.measures.gradient_norm import ExampleGradientNorm, GradientCosine, GradientNorm, GradientNormByPart
 from attnshift.measures.knockout import KnockoutEffect, KnockoutEffectByLayer
+from attnshift.measures.known import KnownMargin, StillKnown
 from attnshift.measures.label import AnswerLabel
 from attnshift.measures.lens import LensMargin, LensMarginFinalScale
 from attnshift.measures.logprobs import LogprobContextAnswer, LogprobParametricAnswer, LogprobParametricClosedBook
@@ -44,6 +45,8 @@ MEASURES: tuple[Measure, ...] = (
     LogprobContextAnswer(),
     LogprobParametricAnswer(),
     LogprobParametricClosedBook(),
+    KnownMargin(),
+    StillKnown(),
     Generation(),
     AnswerLabel(),
     CounterfactualAccuracy(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from jaxtyping import Float
 
 from attnshift.errors import AttnshiftError
 from attnshift.models.readings import (
@@ -24,6 +25,7 @@ Need = Literal[
     "context_answer",
     "parametric_answer",
     "parametric_closed_book",
+    "known",
     "generation",
     "answer_row",
     "knockout",
@@ -38,7 +40,7 @@ Need = Literal[
     "margin_push",
     "preconditioner",
 ]
-"""What can be observed of a checkpoint: the first eight of conflict items, then of IFT examples, pushes of both."""
+"""What can be observed of a checkpoint: the first nine of conflict items, then of IFT examples, pushes of both."""
 
 _PUSHES: frozenset[Need] = frozenset({"attention_push", "margin_push"})
 ITEM_NEEDS: frozenset[Need] = _PUSHES | {
@@ -46,6 +48,7 @@ ITEM_NEEDS: frozenset[Need] = _PUSHES | {
     "context_answer",
     "parametric_answer",
     "parametric_closed_book",
+    "known",
     "generation",
     "answer_row",
     "knockout",
@@ -73,6 +76,8 @@ class Observation:
     context_answer: TargetScores | None = None
     parametric_answer: TargetScores | None = None
     parametric_closed_book: TargetScores | None = None
+    known: Float[np.ndarray, "item"] | None = None
+    """nats per token by which the parametric answer beats its distractors, closed book"""
     generation: Sequence[str] | None = None
     answer_row: AnswerRow | None = None
     knockout: KnockoutEffects | None = None

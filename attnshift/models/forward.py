@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from attnshift.data.batches import length_batches, pad
+from attnshift.data.prompts import Tokens
 from attnshift.data.roles import CONTEXT_ROLES, KEY_ROLES, PAD
 from attnshift.errors import CheckpointError
 from attnshift.models.attention import CAPTURE, Capture
@@ -31,6 +32,11 @@ class Target:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @classmethod
+    def after(cls, prompt: Tokens, answer: Int32[np.ndarray, "answer_position"]) -> Target:
+        """An answer behind a prompt, to be predicted."""
+        return cls(np.concatenate([prompt.ids, answer]), len(prompt))
 
 
 def score_targets(

@@ -15,7 +15,7 @@ SHORT = 12
 """checkpoints below which the sharpest turn of the series isn't counted as noise: it may well be its peak"""
 LEAST = 4
 """checkpoints from which noise can be told at all"""
-_DRAWS = 20_000
+_DRAWS = 40_000
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def correlated(draws: Float[np.ndarray, "draw step"], rho: float) -> Float[np.nd
 
 
 @lru_cache(maxsize=32)
-def null_series(checkpoints: int, rho: float = 0.0) -> Float[np.ndarray, "draw step"]:
-    """Flat series of unit noise, always the same ones."""
-    draws = np.random.default_rng([checkpoints, 20241014]).standard_normal((_DRAWS, checkpoints))
-    made = correlated(draws, rho)
+def null_series(checkpoints: int, rho: float = 0.0, heavy: bool = False) -> Float[np.ndarray, "draw step"]:
+    """Flat series of unit noise, always the same ones; Gaussian, or ``heavy``-tailed (Student's t, 3 df)."""
+    rng, shape = np.random.default_rng([checkpoints, 20241014]), (_DRAWS, checkpoints)
+    made = correlated(rng.standard_t(3, shape) / np.sqrt(3) if heavy else rng.standard_normal(shape), rho)
     made.flags.writeable = False
     return made
 

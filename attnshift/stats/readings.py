@@ -51,3 +51,17 @@ def total_push(trace: xr.Dataset, name: str) -> Float[np.ndarray, "step"]:
 def learning_rates(rate: Callable[[int], float], steps: Sequence[int]) -> Float[np.ndarray, "interval"]:
     """Sum of the learning rates of the updates between each checkpoint and the next."""
     return np.array([sum(rate(step) for step in range(a + 1, b + 1)) for a, b in pairwise(steps)])
+
+
+def margin_label_agreement(trace: xr.Dataset, margin: str = "margin") -> Float[np.ndarray, "step"]:
+    """Share of the items labelled context or parametric whose margin (above 0, below 0) says the same; 0..1.
+
+    Items labelled both or neither say nothing here; NaN where no item is left. What is generated and what is likelier
+    of two given answers are different questions: where they part, a result rests on one of them.
+    """
+    labels = trace["answer_label"].transpose("step", "item").values
+    values = trace[margin].transpose("step", "item").values
+    one = np.isin(labels, ("context", "parametric")) & np.isfinite(values)
+    same = np.where(labels == "context", values > 0, values < 0) & one
+    with np.errstate(invalid="ignore"):
+        return same.sum(-1) / one.sum(-1)

@@ -18,10 +18,10 @@ from attnshift.data.roles import KEY_ROLES
 from attnshift.measures.measure import Measure, Observation
 from attnshift.models.subject import Subject
 from attnshift.tracing.budget import TokenBudget
-from attnshift.tracing.job import Task, stored_groups
+from attnshift.tracing.job import Task, spelling_text, stored_groups
 from attnshift.tracing.observe import needs_of, observe
 from attnshift.tracing.plan import State, refuse_other_recipe
-from attnshift.tracing.schema import cell_dataset, inputs_dataset
+from attnshift.tracing.schema import cell_dataset, inputs_dataset, known_dataset
 from attnshift.tracing.store import Header
 
 
@@ -41,23 +41,39 @@ def compute_cell(
 
 
 def fixed_inputs(
-    task: Task, find_groups: Callable[[], tuple[Grouping, int]], budget: TokenBudget
+    task: Task,
+    find_groups: Callable[[], tuple[Grouping, int]],
+    budget: TokenBudget,
+    find_known: Callable[[], tuple[np.ndarray, int] | None] = lambda: None,
 ) -> tuple[Inputs, str]:
     """The inputs with their groups, and how they were grouped: as the trace already holds, else found and frozen.
 
-    ``find_groups`` returns the groups and the step of the model that ranked the examples.
+    ``find_groups`` returns the groups and the step of the model that ranked the examples; ``find_known`` the items'
+    ``known_margin`` and the step of the model that it is of.
     """
     stored = task.store.read_inputs()
     if stored is not None:
         inputs = stored_groups(task, stored)
         refuse_other_recipe(str(task.store.path), json.loads(stored.attrs["recipe"]), task.recipe(inputs))
+        if "known_item" not in stored:
+            _freeze_known(task, inputs, find_known)
         return inputs, str(stored.attrs["grouping"])
     grouping, step = find_groups()
     inputs = task.grouped(grouping.groups)
     told = grouping.describe() + (f"; by the checkpoint at step {step}" if grouping.ranked else "")
     attributes = _attributes(task, inputs, told, step if grouping.ranked else None)
     task.store.write_inputs(inputs_dataset(inputs, attributes | {"token_budget": budget.tokens}))
+    _freeze_known(task, inputs, find_known)
     return inputs, told
+
+
+def _freeze_known(task: Task, inputs: Inputs, find_known: Callable[[], tuple[np.ndarray, int] | None]) -> None:
+    """Add to a trace's inputs which items are known, and how many."""
+    found = find_known() if inputs.items else None
+    if found is not None:
+        margins, step = found
+        told = f"known closed book at step {step}: {int((margins > 0).sum())} of {len(margins)} items"
+        task.store.update_inputs(known_dataset(inputs, margins, step).assign_attrs(known=told))
 
 
 def _attributes(task: Task, inputs: Inputs, grouping: str, step: int | None) -> dict[str, Any]:
@@ -71,6 +87,7 @@ def _attributes(task: Task, inputs: Inputs, grouping: str, step: int | None) -> 
         "bos_is_special": str(bool(task.encoder.special_prefix) or not task.encoder.template.adds_special_tokens),
         "grouping": grouping,
         "grouped_on_step": "given" if step is None else step,
+        "answer_spelling": spelling_text(inputs),
         "dropped": [{"id": d.id, "reason": d.reason} for d in inputs.dropped],
         "notes": list(task.notes),
     }

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from attnshift.data.batches import length_batches
+from attnshift.data.distractors import DISTRACTORS
 from attnshift.data.inputs import Inputs
 from attnshift.data.roles import KEY_ROLES
 from attnshift.tracing.budget import load_of, logit_rows
@@ -97,6 +98,8 @@ def _passes(job: Job, inputs: Inputs, footprint: Footprint) -> Iterator[_Pass]:
         yield _Pass(_added(opened, parametric))
     if "parametric_closed_book" in needs:
         yield _Pass(_added([len(t.closed_book) for t in items], parametric))
+    if "known" in needs:
+        yield _Pass(_added([len(t.closed_book) for t in items], parametric) * (DISTRACTORS + 1))
     if "generation" in needs:
         yield _Pass([length + job.settings.max_new_tokens for length in opened])
     if "answer_row" in needs:

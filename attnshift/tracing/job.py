@@ -39,6 +39,8 @@ EXAMPLES_BY_DEFAULT = 1000
 
 MAX_NEW_TOKENS = 32
 
+AS_RENDERED, RESPELT = "as the template renders them", "with another space than the template renders"
+
 DTYPES: dict[str, torch.dtype | None] = {
     "auto": None,
     "float32": torch.float32,
@@ -190,6 +192,7 @@ def settle(
         max_new_tokens=new_tokens,
     )
     inputs = encode(encoder, items, examples)
+    inputs = inputs.respelt() if RESPELT in str(Store(store).stated().get("answer_spelling")) else inputs
     return Task(
         run_path=run_path,
         tokenizer=tokenizer,
@@ -200,8 +203,34 @@ def settle(
         settings=Settings(_rows(rows), new_tokens, gradients_on_cpu=gradients_on_cpu),
         dtype=_dtype(dtype),
         store=Store(store),
-        notes=(*told, *_dropped_note(inputs)),
+        notes=(*told, *_dropped_note(inputs), *_spelling_note(inputs, tokenizer)),
     )
+
+
+def spelling_text(inputs: Inputs) -> str:
+    """How the answers are spelt that are scored."""
+    if not inputs.doubtful:
+        return AS_RENDERED
+    spelt = RESPELT if inputs.is_respelt else AS_RENDERED
+    return f"{spelt}; in doubt for {len(inputs.doubtful)} of {len(inputs.items)} items"
+
+
+def _spelling_note(inputs: Inputs, tokenizer: Any) -> list[str]:
+    """Where a phantom or a missing space before the answer splits it into other tokens."""
+    if not inputs.doubtful:
+        return []
+    tokens = (inputs.respelt() if inputs.is_respelt else inputs).item_tokens[inputs.doubtful[0]]
+    assert tokens.respelt is not None  # noqa: S101  (it is doubtful)
+    template, other = (
+        tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in (tokens.context_answer_ids, tokens.respelt[0])
+    )
+    chosen = (
+        "the other" if inputs.is_respelt else "the template's unless the first and the last checkpoint prefer the other"
+    )
+    return [
+        f"the space before the answer is in doubt for {len(inputs.doubtful)} of {len(inputs.items)} items: the "
+        f"template gives {template}, one space more or less {other}; scored is {chosen}"
+    ]
 
 
 def without_example_gradients(task: Task, mixing: str) -> Task:

@@ -23,6 +23,7 @@ from attnshift.models.generate import TextEnd, generate_greedy
 from attnshift.models.ghost import ExampleWatch
 from attnshift.models.gradients import Gradient, group_gradients
 from attnshift.models.knockout_effect import knockout_effects
+from attnshift.models.known import known_margins
 from attnshift.models.parts import parameter_pieces
 from attnshift.models.readings import AnswerRow, ExampleGradients, GroupGradients
 from attnshift.models.subject import Subject
@@ -83,17 +84,19 @@ def _observe_items(
     seen: dict[str, Any] = {}
     tokens = inputs.item_tokens
     if needs & {"item_attention", "context_answer"}:
-        targets = [_continued(t.prompt, t.context_answer_ids) for t in tokens]
+        targets = [Target.after(t.prompt, t.context_answer_ids) for t in tokens]
         roles = [_continued_roles(t.prompt, t.context_answer_ids) for t in tokens]
         seen["context_answer"], seen["item_attention"] = score_targets(
             model, targets, settings.token_budget, roles if "item_attention" in needs else None, settings.rows
         )
     if "parametric_answer" in needs:
-        targets = [_continued(t.prompt, t.parametric_answer_ids) for t in tokens]
+        targets = [Target.after(t.prompt, t.parametric_answer_ids) for t in tokens]
         seen["parametric_answer"], _ = score_targets(model, targets, settings.token_budget)
     if "parametric_closed_book" in needs:
-        targets = [_continued(t.closed_book, t.parametric_answer_ids) for t in tokens]
+        targets = [Target.after(t.closed_book, t.parametric_answer_ids) for t in tokens]
         seen["parametric_closed_book"], _ = score_targets(model, targets, settings.token_budget)
+    if "known" in needs:
+        seen["known"] = known_margins(model, inputs, settings.token_budget)
     if "generation" in needs:
         seen["generation"] = generated_texts(model, tokenizer, [t.prompt.ids for t in tokens], settings)
     return seen | _observe_answer_rows(model, inputs, needs, settings)
@@ -167,14 +170,14 @@ def _directions(
     """Gradients of what may be pushed, by the name of the push."""
     found: dict[str, Gradient] = {}
     model, tokens, budget = subject.model, inputs.item_tokens, settings.token_budget
-    context = [_continued(t.prompt, t.context_answer_ids) for t in tokens]
+    context = [Target.after(t.prompt, t.context_answer_ids) for t in tokens]
     if "attention_push" in needs:
         roles = [_continued_roles(t.prompt, t.context_answer_ids) for t in tokens]
         found["attention_push"] = attention_gradient(
             model, parameters, context, roles, budget, settings.rows, settings.hold
         )
     if "margin_push" in needs:
-        parametric = [_continued(t.prompt, t.parametric_answer_ids) for t in tokens]
+        parametric = [Target.after(t.prompt, t.parametric_answer_ids) for t in tokens]
         found["margin_push"] = margin_gradient(model, parameters, context, parametric, budget, settings.hold)
     if "preconditioner" in needs and (moments := subject.second_moments()) is not None:
         found |= {f"{name}_preconditioned": preconditioned(found[name], moments) for name in list(found)}
@@ -215,10 +218,6 @@ def eos_ids(model: Any, tokenizer: Any) -> set[int]:
 
 def _target(tokens: Tokens) -> Target:
     return Target(tokens.ids, int(np.argmax(tokens.roles == ANSWER)))
-
-
-def _continued(prompt: Tokens, answer: np.ndarray) -> Target:
-    return Target(np.concatenate([prompt.ids, answer]), len(prompt))
 
 
 def _continued_roles(prompt: Tokens, answer: np.ndarray) -> np.ndarray:

@@ -67,12 +67,17 @@ def _prompts(job: Job) -> dict[str, Any]:
         shown["item_closed_book"] = _by_role(job, tokens.closed_book)
         for name in ("context_answer_ids", "parametric_answer_ids"):
             ids = getattr(tokens, name)
-            shown[name.removesuffix("_ids")] = {"text": job.tokenizer.decode(ids.tolist()), "ids": ids.tolist()}
+            shown[name.removesuffix("_ids")] = _answer(job, ids.tolist())
     if job.inputs.examples:
         first = next((i for i, e in enumerate(job.inputs.examples) if e.context.strip()), 0)
         shown["example"] = _by_role(job, job.inputs.example_tokens[first].sequence)
         shown["example_closed_book"] = _by_role(job, job.inputs.example_tokens[first].closed_book)
     return shown
+
+
+def _answer(job: Job, ids: list[int]) -> dict[str, Any]:
+    """A scored answer, token by token: a phantom space would be one of its own."""
+    return {"text": job.tokenizer.decode(ids), "tokens": job.tokenizer.convert_ids_to_tokens(ids), "ids": ids}
 
 
 def _by_role(job: Job, tokens: Tokens) -> list[dict[str, Any]]:

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
 from attnshift.data.batches import NO_TOKEN, pad
+from attnshift.data.distractors import choose_distractors
 from attnshift.data.inputs import Inputs
 from attnshift.data.roles import KEY_ROLES, PAD, TOKEN_ROLES
+from attnshift.measures.known import KnownMargin, StillKnown
 from attnshift.measures.measure import Measure
 
 FORMAT = 1
@@ -42,6 +45,26 @@ def inputs_dataset(inputs: Inputs, attributes: Mapping[str, Any]) -> xr.Dataset:
         shares = np.array([share for _, share in inputs.shares])
         variables["group_share"] = ("group", shares, _about("share", "the group's part of the training examples"))
     return xr.Dataset(variables, coordinates, {name: _plain(value) for name, value in attributes.items()})
+
+
+def known_dataset(inputs: Inputs, margins: Float[np.ndarray, "item"], step: int) -> xr.Dataset:
+    """Which items are known, by the margins of one checkpoint, and what they were compared with."""
+    distractors = choose_distractors(inputs.items, [len(t.parametric_answer_ids) for t in inputs.item_tokens])
+    key, where = KnownMargin().key, {"step": step}
+    about = {
+        "known_item": _about("0/1", StillKnown().meaning),
+        "known_item_margin": _about("nats per token", KnownMargin().meaning),
+        "known_distractors": _about(
+            "position", f"items whose parametric answers it is compared with; {NO_TOKEN} = none"
+        ),
+    }
+    return xr.Dataset(
+        {
+            "known_item": ("item", (margins > 0).astype(np.int8), about["known_item"] | {"key": key} | where),
+            "known_item_margin": ("item", margins, about["known_item_margin"] | {"key": key} | where),
+            "known_distractors": (("item", "distractor"), pad(distractors, NO_TOKEN, 1), about["known_distractors"]),
+        }
+    )
 
 
 def cell_dataset(
@@ -87,6 +110,9 @@ def _item_variables(inputs: Inputs, width: int) -> dict[str, Any]:
     for name in ("context_answer_ids", "parametric_answer_ids"):
         ids = _ids([getattr(t, name) for t in tokens], answer_width, "the scored tokens, without EOS")
         variables[name] = (("item", "answer_position"), *ids)
+    shared = np.array([t.context_answer_ids[0] == t.parametric_answer_ids[0] for t in tokens])
+    about = _about("0/1", "whether both answers begin with the same token")
+    variables["shared_first_token"] = ("item", shared.astype(np.int8), about)
     for field in ("context", "question", "context_answer", "parametric_answer"):
         texts = _texts([getattr(item, field) for item in items])
         variables[f"item_{field}"] = ("item", texts, _about("text", f"the item's {field.replace('_', ' ')}"))

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from os.path import isfile
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -75,15 +76,21 @@ class Store:
 
     def token_budget(self) -> int | None:
         """The token budget that the trace was begun with; None where it doesn't exist yet or doesn't say."""
-        path = self.path / INPUTS
-        if not isfile(path):  # unlike Path.is_file, False where the folder may not be looked into
-            return None
-        stated = read_attributes(path).get("token_budget")
-        return None if stated is None else int(stated)
+        budget = self.stated().get("token_budget")
+        return None if budget is None else int(budget)
 
     def write_inputs(self, inputs: xr.Dataset) -> None:
         """Write the inputs, once per trace."""
         write_netcdf(inputs, self.path / INPUTS)
+
+    def update_inputs(self, values: xr.Dataset) -> None:
+        """Add variables and attributes to the inputs."""
+        update_netcdf(values, self.path / INPUTS)
+
+    def stated(self) -> Mapping[str, Any]:
+        """What the inputs' file says of itself; empty where the trace doesn't exist yet."""
+        path = self.path / INPUTS
+        return read_attributes(path) if isfile(path) else {}  # unlike Path.is_file, False in a folder that is closed
 
     def read_header(self, step: int) -> Header | None:
         """How a step's file was made; None where there is none."""

@@ -23,6 +23,7 @@ from attnshift.tracing.job import Job, prepare
 from attnshift.tracing.observe import closed_book_losses
 from attnshift.tracing.plan import plan_cells
 from attnshift.tracing.prefetch import read_ahead
+from attnshift.tracing.settled import find_known, settle_spelling
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Outcome:
     failed: Mapping[int, str]
     grouping: str
     """how the examples were grouped"""
+    known: str
+    """how many items were known, and when; empty where nothing could be said"""
+    spelling: str
+    """how doubtful answers are spelt; empty where none is in doubt"""
 
 
 Report = Callable[[Progress], None]
@@ -111,7 +116,10 @@ def run_job(job: Job, progress: Report | None = None) -> Outcome:
     skeleton = Skeleton(job.series.run, job.dtype, job.device, job.placement.spread)
     load = load_of(job.inputs, job.settings.max_new_tokens)
     budget = TokenBudget(job.settings.token_budget, load.longest)
-    inputs, grouping = fixed_inputs(job, lambda: _find_groups(job, skeleton, budget), budget)
+    job = settle_spelling(job, skeleton, budget)
+    inputs, grouping = fixed_inputs(
+        job, lambda: _find_groups(job, skeleton, budget), budget, lambda: find_known(job, skeleton, budget)
+    )
     cells = plan_cells(job.store, job.checkpoints, job.series.run.digests, job.recipe(inputs), job.measures)
     missing = [cell for cell in cells if cell.missing]
     failed = {step: str(error) for step, error in job.broken.items()}
@@ -133,7 +141,9 @@ def run_job(job: Job, progress: Report | None = None) -> Outcome:
                 progress(Progress(done, len(missing), step, seconds, values, failed.get(step, "")))
     write_failures(job.store.path, failed)
     kept = tuple(cell.checkpoint.step for cell in cells if not cell.missing)
-    return Outcome(tuple(computed), kept, failed, grouping)
+    stated = job.store.stated()
+    spelling = str(stated.get("answer_spelling", "")) if inputs.doubtful else ""
+    return Outcome(tuple(computed), kept, failed, grouping, str(stated.get("known", "")), spelling)
 
 
 def _find_groups(job: Job, skeleton: Skeleton, budget: TokenBudget) -> tuple[Grouping, int]:
