@@ -4,6 +4,8 @@
   const data = JSON.parse(document.getElementById("items-data").textContent);
   if (!data) return;
   const AT_ONCE = 8;
+  const FOLDED = 420; // characters from which a piece of a prompt shows its two ends alone
+  const ENDS = 160;
   const SHADED = 0.55; // of the role's colour, at most: letters stay legible on it
   const FAINTEST = 0.06;
   const NAMES = { c: "the context’s answer", p: "the memorised answer", b: "both answers", n: "neither answer", "-": "not measured" };
@@ -11,6 +13,7 @@
   const ROLE_NAMES = { bos: "first token", template: "template", context: "context", context_answer: "context’s answer", parametric_answer: "memorised answer", question: "question", answer: "answer", sink: "learned sink" };
   const section = document.getElementById("items");
   const form = section.querySelector("form");
+  const unfolded = new Set();
   const state = { page: 0, at: data.steps.length - 1 };
 
   const el = (tag, classes, ...children) => {
@@ -45,11 +48,23 @@
     return mass && item.n && item.n[place] ? mass[place] / 1000 / item.n[place] : null;
   };
 
+  const folded = (words, key) => {
+    if (words.length < FOLDED || unfolded.has(key)) return [words];
+    const more = el("button", "more", `… ${(words.length - 2 * ENDS).toLocaleString("en")} characters …`);
+    more.type = "button";
+    more.title = "Show them";
+    more.addEventListener("click", () => {
+      unfolded.add(key);
+      more.replaceWith(words.slice(ENDS, -ENDS));
+    });
+    return [words.slice(0, ENDS), more, words.slice(-ENDS)];
+  };
+
   const prompt = (item) => {
     const text = el("p", "prompt");
     text.dir = "auto";
-    item.p.forEach(([role, words]) => {
-      const piece = el("span", `role ${role}`, words);
+    item.p.forEach(([role, words], place) => {
+      const piece = el("span", `role ${role}`, ...folded(words, `${place} ${item.id}`));
       const each = massPerToken(item, role);
       if (each !== null && data.scale) {
         const share = Math.max(FAINTEST, SHADED * Math.min(1, each / data.scale));

@@ -248,6 +248,13 @@ def test_300_items_at_20_checkpoints_are_fluid(browser, tmp_path):
         " for (let i = 0; i < 20; i++) { at.value = i; at.dispatchEvent(new Event('input', {bubbles: true})); }"
         " document.body.getBoundingClientRect(); return (performance.now() - started) / 20; }"
     )
+    prompt = one.tab.locator("#items .prompt").first
+    assert "Where does Person 0 live?" in prompt.inner_text()
+    folded = len(prompt.inner_text())
+    prompt.get_by_role("button").click()
+    assert len(prompt.inner_text()) > folded + 1000
+    one.tab.locator("#items .cell").first.click()
+    assert len(one.tab.locator("#items .prompt").first.inner_text()) > folded + 1000  # stays as it was left
     assert took < 100  # milliseconds per move of the slider; a tenth of that on an idle machine
     assert one.is_alone()
     assert np.isfinite(took)
