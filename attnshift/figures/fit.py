@@ -13,7 +13,6 @@ _Spec = dict[str, Any]
 
 _MEAN_WIDTH = 0.56  # of a letter, of the size of the letters
 _KEY = 48  # pixels: a legend's line, marker and gaps
-_LINE = 1.5  # of the size of the letters: the height of a row of the legend
 _SCALED = ("size", "ticklen", "standoff", "thickness", "width")
 
 
@@ -70,19 +69,26 @@ def _nested(entry: _Spec) -> Iterator[_Spec]:
 
 def _legend_heights(spec: _Spec, width: float, letters: float) -> dict[str, float]:
     """Pixels that each legend takes when it wraps within the width of the panels."""
-    names: dict[str, set[str]] = {}
+    names: dict[str, dict[str, None]] = {}
     for trace in spec["data"]:
         shown = trace.get("showlegend", True) and trace.get("visible", True) is True
         if shown and trace.get("type", "scatter") == "scatter" and trace.get("name"):
-            names.setdefault(trace.get("legend", "legend"), set()).add(trace["name"])
+            names.setdefault(trace.get("legend", "legend"), {})[trace["name"]] = None
     if spec["layout"].get("showlegend") is False:
         return {}
     found = {}
     for legend, entries in names.items():
-        widest = max(_MEAN_WIDTH * letters * len(name) + _KEY * letters / LETTERS for name in entries)
-        per_row = max(int(width // widest), 1)
-        found[legend] = -(-len(entries) // per_row) * _LINE * letters
+        rows, used = 1, 0.0
+        for name in entries:
+            wide = _MEAN_WIDTH * letters * len(name) + _KEY * letters / LETTERS
+            rows, used = (rows + 1, wide) if used and used + wide > width else (rows, used + wide)
+        found[legend] = rows * _row_height(letters)
     return found
+
+
+def _row_height(letters: float) -> float:
+    """Pixels of a row of the legend: plotly's line of 1.3 letters, 16 at least, and 13 around it."""
+    return max(1.3 * letters, 16.0) + 13
 
 
 def _place_rows(layout: _Spec, scale: float, margin: dict[str, float], legends: Mapping[str, float]) -> None:
@@ -100,7 +106,7 @@ def _place_rows(layout: _Spec, scale: float, margin: dict[str, float], legends: 
         max(inner * (upper[0] - lower[1]) * scale, room + 16 * scale)
         for upper, lower, room in zip(places, places[1:], above[1:], strict=False)
     ]
-    one_line = _LINE * LETTERS * scale
+    one_line = _row_height(LETTERS * scale)
     margin["t"] += max(above[0] - one_line, 0.0) if "text" in layout.get("title", {}) else above[0]
     whole = at = sum(heights) + sum(gaps)
     for numbers, height, gap in zip(rows.values(), heights, [*gaps, 0.0], strict=True):

@@ -53,17 +53,23 @@ def write_report(
 
     Raises AttnshiftError for several runs or no trace, and where the page can't be written.
     """
-    path, trace = Path(path), _opened(trace)
-    text = _page(trace, title, notes, found)
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise _unwritable(path, f"{str(path.parent)!r} is no directory")
+    text = _page(_opened(trace), title, notes, found)
     try:
         with atomic(path) as temporary:
             temporary.write_bytes(text.encode("utf-8", "replace"))
     except OSError as error:
-        raise AttnshiftError(
-            f"the report can't be written to {str(path)!r}: {error.strerror or error}",
-            remedy="name a file in a directory that exists and can be written",
-        ) from error
+        raise _unwritable(path, error.strerror or str(error)) from error
     return path
+
+
+def _unwritable(path: Path, problem: str) -> AttnshiftError:
+    return AttnshiftError(
+        f"the report can't be written to {str(path)!r}: {problem}",
+        remedy="name a file in a directory that exists and can be written",
+    )
 
 
 def _opened(trace: Trace) -> xr.Dataset:

@@ -11,8 +11,10 @@ from made_page import reportable
 
 from attnshift.figures.heatmaps import Heat, heat_maps
 from attnshift.figures.plot import FIGURES, Kind
+from attnshift.figures.series import Series, draw, panels, step_axis
 from attnshift.figures.values import reads
 from attnshift.report.page import write_report
+from attnshift.stats.intervals import Interval
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -21,6 +23,20 @@ pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium or google-chro
 QUIET = [f"--{switch}" for switch in ("no-sandbox", "disable-gpu", "disable-background-networking",
          "disable-component-update", "disable-sync", "no-first-run")]  # fmt: skip
 PATIENCE = 60_000  # milliseconds; a busy machine is slow to draw
+
+LEGENDS_IN_THE_WAY = """(() => {
+  let found = 0;
+  for (const plot of document.querySelectorAll('.plot')) {
+    const layout = plot._fullLayout, size = layout._size, top = plot.getBoundingClientRect().top;
+    const panels = Object.keys(layout).filter(key => /^yaxis\\d*$/.test(key)).map(key => layout[key].domain)
+      .map(([low, high]) => [top + size.t + size.h * (1 - high), top + size.t + size.h * (1 - low)]);
+    for (const legend of plot.querySelectorAll('g.legend, g.legend2, g.legend3')) {
+      const {top: above, bottom: below} = legend.getBoundingClientRect();
+      found += panels.filter(([high, low]) => above < low - 1 && below > high + 1).length;
+    }
+  }
+  return found;
+})()"""
 
 ATTACKS = (
     "</script><script>window.ran=1</script>",
@@ -42,6 +58,17 @@ def heads(trace, log_steps=False) -> go.Figure:
     names = [str(i) for i in range(2)]
     heat = Heat(mass.astype(float), trace.step.values.tolist(), names, names, "layer", "head", "mass (probability)")
     return heat_maps(heat, "Heads", "of every layer")
+
+
+@reads("margin")
+def crowded(trace) -> go.Figure:
+    """Panels whose legends have to wrap."""
+    axis = step_axis(trace, log=False)
+    figure = panels(axis, ["a (nats)", "b (nats)"], "Crowded", "two panels")
+    values = Interval(trace.margin.mean("item").values, np.nan, np.nan)
+    for row in (1, 2):
+        draw(figure, axis, [Series(f"a curve with a long name {row}{i}", "neutral", values) for i in range(4)], row)
+    return figure
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +103,7 @@ class Opened:
 def path(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(FIGURES, "heads", Kind(heads))
+        patch.setitem(FIGURES, "crowded", Kind(crowded))
         return write_report(reportable(), tmp_path_factory.mktemp("page") / "report.html", notes=["A caveat."])
 
 
@@ -159,6 +187,7 @@ def test_items_are_filtered_paged_and_seen_at_any_checkpoint(opened):
     assert opened.is_alone()
 
 
+@pytest.mark.slow
 def test_everything_is_reached_by_keys_and_shows_it(browser, path):
     tab = Opened(browser, path).tab
     tab.keyboard.press("Tab")
@@ -190,9 +219,11 @@ def test_nothing_is_wider_than_a_phone_or_tablet(browser, path, width):
     assert one.tab.evaluate("document.documentElement.scrollWidth") == width
     wide = "[...document.querySelectorAll('.plot svg.main-svg')].map(svg => svg.getBoundingClientRect().right)"
     assert max(one.tab.evaluate(wide)) <= width
+    assert one.tab.evaluate(LEGENDS_IN_THE_WAY) == 0
     assert one.is_alone()
 
 
+@pytest.mark.slow
 def test_on_paper_figures_stay_and_filters_go(browser, path, tmp_path):
     one = Opened(browser, path)
     one.tab.emulate_media(media="print")
