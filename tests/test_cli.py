@@ -374,7 +374,7 @@ def place(run, tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("command", "quoted"),
+    ("words", "quoted"),
     [
         ("inspect {place}/absent", ("absent", "run directory")),
         ("inspect {place}/nothing", ("nothing", "checkpoint-500/")),
@@ -422,15 +422,15 @@ def place(run, tmp_path) -> Path:
         ("plot {place}/nothing", ("TRACE FIGURE",)),
     ],
 )
-def test_bad_input_is_told_in_one_block(attnshift, run, place, command, quoted):
+def test_bad_input_is_told_in_one_block(attnshift, run, place, words, quoted):
     names = {"run": run, "place": place, "cf": run.parent / "cf.json"}
-    assert is_one_block(attnshift(*(word.format(**names) for word in command.split())), *quoted)
+    assert is_one_block(attnshift(*(word.format(**names) for word in words.split())), *quoted)
     assert not (run / "trace").exists()
     assert not (place / "x.html").exists()
 
 
 @pytest.mark.parametrize(
-    ("command", "quoted"),
+    ("words", "quoted"),
     [
         ("trace --ckpts x --nonsense", "--nonsense"),
         ("trace", "--ckpts"),
@@ -440,8 +440,8 @@ def test_bad_input_is_told_in_one_block(attnshift, run, place, command, quoted):
         ("inspect", "'run'"),
     ],
 )
-def test_wrong_usage(attnshift, command, quoted):
-    done = attnshift(*command.split())
+def test_wrong_usage(attnshift, words, quoted):
+    done = attnshift(*words.split())
     assert done.code == 2
     assert done.out == ""
     assert quoted in done.err
