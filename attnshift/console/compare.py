@@ -27,6 +27,8 @@ def compare_facts(found: Comparison) -> dict[str, Any]:
         if change.flips is not None:
             told["flips"]["robust_to_memory"] = change.flips.robust_to_memory
             told["flips"]["robust_to_context"] = change.flips.robust_to_context
+    for (_, told), (_, test) in zip(facts["falls"], found.falls, strict=True):
+        told["reason"] = test.reason
     return facts
 
 
@@ -36,6 +38,7 @@ def compare_text(facts: Mapping[str, Any]) -> str:
     lines = [f"{facts['measure']} from {first} to {second}, in {facts['unit'] or 'its own unit'}"]
     for change in facts["changes"]:
         lines += ["", *_change_lines(change, facts)]
+    lines += ["", *(_fall(name, test) for name, test in facts["falls"])]
     lines += ["", *(line for note in facts["notes"] for line in _wrapped(f"- {note}", "  "))]
     return "\n".join([*lines, *_wrapped(f"- {facts['assumptions']}", "  ")])
 
@@ -63,6 +66,15 @@ def _change_lines(change: Mapping[str, Any], facts: Mapping[str, Any]) -> list[s
         rest = sum(group["contribution"] for group in groups[_SHOWN:])
         lines.append(f"  {'':9} {_signed(rest)} from {len(groups) - _SHOWN} more: --json has them all")
     return lines
+
+
+def _fall(name: str, test: Mapping[str, Any]) -> str:
+    if test["reason"] is not None:
+        return f"fall of {name} beyond checkpoint noise: {test['reason']}"
+    told = f"fall of {name} beyond checkpoint noise: {_number(test['fall'])} from its peak, {_p(test['p_value'])}"
+    return f"{told} (at least {_number(test['at_least'])}); {_p(test['p_correlated'])} if noise persists" + (
+        ", as it may here" if test["suspicious"] else ""
+    )
 
 
 def _interval(change: Mapping[str, Any]) -> str:

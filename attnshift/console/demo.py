@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from attnshift.console.units import plain
 
 if TYPE_CHECKING:
     from attnshift.demonstration import Demo
@@ -15,7 +16,7 @@ def demo_facts(demo: Demo) -> dict[str, Any]:
     """A demo as plain data."""
     return {
         "verdict": demo.verdict.sentences(),
-        "numbers": asdict(demo.verdict),
+        "numbers": plain(demo.verdict),
         "caveats": list(demo.caveats),
         "run": str(demo.run),
         "trace": str(demo.trace),

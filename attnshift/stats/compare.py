@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from attnshift.stats.contributions import Contribution, contributions
 from attnshift.stats.flips import Flips, label_flips
 from attnshift.stats.hierarchy import seed_item_interval
 from attnshift.stats.intervals import Interval, cluster_mean_interval
+from attnshift.stats.inversion import InversionTest, inversion_test
 from attnshift.stats.items import answer_labels
 from attnshift.stats.noise import checkpoint_noise
 from attnshift.stats.paired import McNemar, holm, mcnemar, sign_flip
@@ -80,6 +81,8 @@ class Comparison:
     changes: tuple[Change, ...]
     clusters: int
     """how many clusters the paired items come in, over all runs"""
+    falls: tuple[tuple[str, InversionTest], ...]
+    """each series' fall from its peak, on the paired items, tested against checkpoint noise; by run and side"""
     notes: tuple[str, ...]
     """what a reader has to know"""
     assumptions: str
@@ -121,6 +124,7 @@ def compare(
         by=by,
         changes=changes,
         clusters=len({(pair.run * (not shared), name) for pair in pairs for name in pair.series[0].clusters.tolist()}),
+        falls=tuple(_falls(pairs, sides)),
         notes=tuple(notes + _change_notes(changes, places, pairs)),
         assumptions=_assumptions(len(pairs), shared, pairs[0].series[0].share),
     )
@@ -206,6 +210,16 @@ def _sure(
     means = np.array([np.nanmean(one) for one in changes])
     interval = seed_item_interval(changes, clusters if shared else None, seed=seed)
     return interval, sign_flip(np.zeros(len(means)), means, np.arange(len(means)), seed=seed)
+
+
+def _falls(pairs: Sequence[Pair], sides: tuple[Side, Side]) -> Iterator[tuple[str, InversionTest]]:
+    count = 1 if sides[0].is_same(sides[1]) else 2
+    for pair in pairs:
+        for which, side, series in list(zip(("first", "second"), sides, pair.series, strict=True))[:count]:
+            where = side.name if side.at is None else side.name.removesuffix(f"@{side.at}")
+            if len(pairs) > 1:
+                where = f"{pair.run}, {which} side" if count > 1 else pair.run
+            yield where, inversion_test(series)
 
 
 def _noise(pairs: Sequence[Pair]) -> float:

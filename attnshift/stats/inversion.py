@@ -49,7 +49,7 @@ class InversionTest:
         """Why nothing can be said; None where the test says something."""
         if self.checkpoints < LEAST_CHECKPOINTS:
             return (
-                f"{self.checkpoints} checkpoints are too few to tell a fall from noise ({LEAST_CHECKPOINTS} at least)"
+                f"{self.checkpoints} checkpoints are too few to tell a fall from noise (at least {LEAST_CHECKPOINTS})"
             )
         return None
 

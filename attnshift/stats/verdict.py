@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from attnshift.data.roles import CONTEXT_ROLES
 from attnshift.errors import AttnshiftError
+from attnshift.stats.certainty import Certainty, certainty
 from attnshift.stats.readings import attention_by_roles, group_losses, loss_parts, total_push
 
 CLEAR_FALL = 10.0
@@ -41,6 +42,8 @@ class Verdict:
     """percent of the items whose greedy answer contains the context's answer"""
     parametric: Phases
     """percent of the items whose greedy answer contains the memorised one"""
+    certainty: Certainty
+    """how sure that is: the inversion test, intervals, paired tests, flips"""
     context_mass: Phases | None
     """attention mass (probability) on the context's tokens, mean over items, layers and heads"""
     highest_mass: tuple[int, float] | None
@@ -79,6 +82,7 @@ class Verdict:
                 f"{self.to_memory:.0f} % of that fall goes to the memorised answer, which is given for "
                 f"{self.parametric.peak:.0f} % of the items at the peak and {self.parametric.end:.0f} % at the end."
             )
+        said += self.certainty.sentences(self.steps[1], self.fall >= CLEAR_FALL)
         if self.context_mass is not None and self.highest_mass is not None:
             step, mass = self.highest_mass
             said.append(
@@ -158,6 +162,7 @@ def verdict(trace: xr.Dataset) -> Verdict:
         steps=(int(steps[places[0]]), int(steps[places[1]]), int(steps[places[2]])),
         counterfactual=Phases(*(float(counterfactual[place]) for place in places)),
         parametric=Phases(*(float(parametric[place]) for place in places)),
+        certainty=certainty(trace, places),
         context_mass=phases(mass),
         highest_mass=None if mass is None or highest is None else (int(steps[highest]), float(mass[highest])),
         heldout=phases(_heldout_accuracy(trace)),
