@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from attnshift.tracing.dataset import open_trace, open_traces
     from attnshift.tracing.rescore import rescore
     from attnshift.tracing.trace import trace
+    from attnshift.training.callback import ShiftCallback
 
 _HOMES = {
     "Example": "data.items",
@@ -38,6 +39,7 @@ _HOMES = {
     "Measure": "measures.measure",
     "Observation": "measures.measure",
     "Series": "models.series",
+    "ShiftCallback": "training.callback",
     "attention_mass": "models.attention",
     "compare": "stats.compare",
     "demo": "demonstration",
@@ -68,6 +70,7 @@ __all__ = [
     "Measure",
     "Observation",
     "Series",
+    "ShiftCallback",
     "attention_mass",
     "compare",
     "demo",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -68,9 +69,7 @@ class Checkpoint:
 
         Raises CheckpointError where a file can't be read.
         """
-        config = None
-        if self.kind == "adapter":
-            config = self.adapter_settings()
+        config = self.adapter_settings() if self.kind == "adapter" else None
         with self.open() as tensors:
             return fingerprint(tensors, config)
 
@@ -80,8 +79,7 @@ class Checkpoint:
 
     def adapter_settings(self) -> dict[str, object]:
         """What of its adapter_config.json changes what the adapter computes. Raises CheckpointError."""
-        settings = self.adapter_config().items()
-        return {key: _normalised(value) for key, value in settings if key not in _CIRCUMSTANCES}
+        return adapter_function(self.adapter_config())
 
     def equals(self, other: Checkpoint) -> bool:
         """Whether the weights are the same to the last byte; reads both. Raises CheckpointError."""
@@ -118,6 +116,11 @@ def read_checkpoint(directory: Path, step: int, epoch: float | None = None) -> C
         )
     chosen = next(name for name in _WEIGHTS[kind] if name in names)
     return Checkpoint(directory, step, kind, weight_files(directory / chosen), epoch)
+
+
+def adapter_function(config: Mapping[str, object]) -> dict[str, object]:
+    """Of an adapter's configuration, what changes what the adapter computes, in one way of writing it."""
+    return {key: _normalised(value) for key, value in config.items() if key not in _CIRCUMSTANCES}
 
 
 def foreign_layout(directory: Path) -> str:

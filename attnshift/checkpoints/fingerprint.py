@@ -63,7 +63,7 @@ def _digest(name: str, tensor: Tensor) -> str:
     header = json.dumps([name, str(tensor.dtype), list(tensor.shape)])
     hashed = blake2b(header.encode(), digest_size=16)
     for block in _sample(_as_bytes(tensor)):
-        hashed.update(block.numpy().data)
+        hashed.update(block.cpu().numpy().data)
     return hashed.hexdigest()
 
 

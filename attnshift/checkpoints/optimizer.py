@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from attnshift.errors import CheckpointError
+from attnshift.errors import AttnshiftError, CheckpointError
 
 FILE_NAME = "optimizer.pt"
 
@@ -75,6 +75,26 @@ def read_second_moments(
             remedy="leave the preconditioned pushes out with --measures",
         )
     return SecondMoments(found, float(groups[0].get("eps", 1e-8)))
+
+
+def held_second_moments(optimizer: Any, trained: Mapping[str, Tensor]) -> SecondMoments | None:
+    """Second moments of parameters by name, from an optimizer in memory; None before its first step.
+
+    Raises AttnshiftError for an optimizer that keeps none of them.
+    """
+    if not optimizer.state:
+        return None
+    group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    try:
+        # its state is a defaultdict: indexing a parameter that it lacks would put one in
+        moments = {n: _corrected(dict(optimizer.state.get(p, {})), group_of[id(p)]) for n, p in trained.items()}
+    except (KeyError, ValueError) as error:
+        raise AttnshiftError(
+            f"the optimizer in memory ({type(optimizer).__name__}) keeps no second moments: {error}",
+            expected="AdamW, with exp_avg_sq for every trained parameter",
+            remedy="leave the preconditioned pushes out of the measures",
+        ) from error
+    return SecondMoments(moments, float(optimizer.param_groups[0].get("eps", 1e-8)))
 
 
 def _corrected(state: Mapping[str, Any], group: Mapping[str, Any]) -> Tensor:

@@ -22,7 +22,7 @@ _REMEDY = "copy the checkpoint again, or leave it out with --steps"
 
 
 class Tensors:
-    """The named tensors of one checkpoint, on the CPU, read when asked for; a context manager.
+    """The named tensors of one checkpoint, read when asked for; a context manager. Those of files are on the CPU.
 
     Tensors are views of the mapped files: copy one before the checkpoint is rewritten or to keep it.
     """
@@ -80,6 +80,11 @@ def open_tensors(files: Sequence[Path]) -> Tensors:
                 raise CheckpointError(f"{path} lacks the tensor {name!r} that {files[0].name} promises", remedy=_REMEDY)
             sources[name] = read
         return Tensors(sources, stack.pop_all())
+
+
+def held_tensors(state: Mapping[str, Tensor]) -> Tensors:
+    """Tensors of a model in memory as those of a checkpoint; they may be on any device."""
+    return Tensors(dict.fromkeys(state, state.__getitem__), ExitStack())
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:

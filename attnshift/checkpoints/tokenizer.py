@@ -65,13 +65,18 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
             expected="the files of a fast tokenizer",
             remedy="copy the tokenizer's files again, or name another folder with --tokenizer DIR",
         ) from error
+    require_fast(tokenizer, str(directory))
+    return tokenizer
+
+
+def require_fast(tokenizer: object, where: str) -> None:
+    """Raise AttnshiftError for what isn't a tokenizer that tells the characters of its tokens."""
     if not getattr(tokenizer, "is_fast", False):
         raise AttnshiftError(
-            f"the tokenizer in {directory} ({type(tokenizer).__name__}) doesn't tell the characters of its tokens",
+            f"the tokenizer in {where} ({type(tokenizer).__name__}) doesn't tell the characters of its tokens",
             expected="a fast tokenizer (tokenizer.json)",
-            remedy="name a folder with one by --tokenizer DIR",
+            remedy="give one by --tokenizer DIR, or tokenizer=… in Python",
         )
-    return tokenizer
 
 
 def _holds_tokenizer(folder: Path) -> bool:

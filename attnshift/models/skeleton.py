@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.checkpoints.optimizer import FILE_NAME, SecondMoments, read_second_moments
 from attnshift.checkpoints.run import Run, trained_tensors
-from attnshift.errors import AttnshiftError, CheckpointError
+from attnshift.errors import CheckpointError
 from attnshift.models.attention import IMPLEMENTATION
 from attnshift.models.names import ModelNames, model_names
 from attnshift.models.placement import refuse_offloaded
@@ -25,6 +25,7 @@ from attnshift.models.subject import (
     base_parameters,
     matching,
     no_moments_of_adapters,
+    refuse_prompt_adapter,
     refuse_untrained,
 )
 from attnshift.models.swap import copy_into
@@ -171,11 +172,7 @@ class Skeleton:
                 f"the adapter {checkpoint.path} can't be loaded: {type(error).__name__}: {error}",
                 expected="a LoRA-like adapter as PEFT saves it",
             ) from error
-        if not hasattr(peft.base_model, "disable_adapter_layers"):
-            raise AttnshiftError(
-                f"{checkpoint.path}: adapters of the type {peft.peft_type} change the prompt, not the weights",
-                expected="LoRA or another adapter of weight matrices",
-            )
+        refuse_prompt_adapter(peft, str(checkpoint.path))
         self.peft, self.model, self.adapter_on = peft, peft.get_base_model().eval(), True
         self._adapter = get_peft_model_state_dict(peft, save_embedding_layers=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
@@ -62,12 +62,21 @@ def matching(names: Mapping[str, Any], patterns: Sequence[str]) -> set[str]:
     return {name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
-def refuse_untrained(chosen: Mapping[str, Any], why: str) -> None:
+def refuse_untrained(chosen: Collection[str], why: str) -> None:
     """Raise where no parameter is trained."""
     if not chosen:
         raise AttnshiftError(
             f"no parameter of the model is among the trained ones ({why})",
             expected="patterns like model.layers.*.self_attn.q_proj.weight under 'trained' in attnshift.json",
+        )
+
+
+def refuse_prompt_adapter(peft: Any, where: str) -> None:
+    """Raise for an adapter that can't be told from its base."""
+    if not hasattr(peft.base_model, "disable_adapter_layers"):
+        raise AttnshiftError(
+            f"{where}: adapters of the type {peft.peft_type} change the prompt, not the weights",
+            expected="LoRA or another adapter of weight matrices",
         )
 
 

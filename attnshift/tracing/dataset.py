@@ -78,6 +78,14 @@ def write_failures(path: Path, failed: Mapping[int, str]) -> None:
         file.write_text(json.dumps(failed, indent=1), encoding="utf-8")
 
 
+def read_failures(path: Path) -> dict[int, str]:
+    """Step to what went wrong there, for the trace in ``path``."""
+    file = path / FAILURES
+    if not file.is_file():
+        return {}
+    return {int(step): error for step, error in json.loads(file.read_text(encoding="utf-8")).items()}
+
+
 def failure_text(error: Exception) -> str:
     """What a failure is kept as."""
     return str(error) if isinstance(error, AttnshiftError) else f"{type(error).__name__}: {error}"

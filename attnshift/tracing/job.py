@@ -352,11 +352,15 @@ def _window(checkpoints: Sequence[Checkpoint], base: Path | None) -> int | None:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # loading the model says better what is wrong with it
-        config = config.get("text_config") or config
-        for key in ("max_position_embeddings", "n_positions", "max_sequence_length"):
-            if isinstance(config.get(key), int):
-                return int(config[key])
+        if (window := stated_window(config.get("text_config") or config)) is not None:
+            return window
     return None
+
+
+def stated_window(config: Mapping[str, Any]) -> int | None:
+    """The window in tokens that a text model's configuration states."""
+    keys = ("max_position_embeddings", "n_positions", "max_sequence_length")
+    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
 
 
 def _dropped_note(inputs: Inputs) -> list[str]:

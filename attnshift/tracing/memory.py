@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import prod
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.checkpoints.run import Run
@@ -113,14 +114,30 @@ def read_footprint(run: Run, checkpoints: Sequence[Checkpoint], dtype: torch.dty
     with whole.open() as tensors:
         sizes = {name: prod(tensors.shape(name)) for name in tensors.names}
         stored = tensors.dtype(tensors.names[0])
-    config = _config(whole)
+    return _footprint(
+        _config(whole), sum(sizes.values()), _trained(run, checkpoints, sizes), (dtype or stored).itemsize
+    )
+
+
+def held_footprint(model: Any, trained: Iterable[Tensor]) -> Footprint:
+    """Sizes of a model in memory."""
+    parameters = list(model.parameters())
+    return _footprint(
+        model.config.get_text_config(),
+        sum(p.numel() for p in parameters),
+        sum(p.numel() for p in trained),
+        model.dtype.itemsize,
+    )
+
+
+def _footprint(config: Any, parameters: int, trained: int, width: int) -> Footprint:
     heads, hidden = int(config.num_attention_heads), int(config.hidden_size)
     head_dim = int(getattr(config, "head_dim", None) or hidden // heads)
     cached = 2 * head_dim * int(getattr(config, "num_key_value_heads", None) or heads)
     return Footprint(
-        parameters=sum(sizes.values()),
-        trained=_trained(run, checkpoints, sizes),
-        width=(dtype or stored).itemsize,
+        parameters=parameters,
+        trained=trained,
+        width=width,
         layers=int(config.num_hidden_layers),
         hidden=hidden,
         projected=heads * head_dim + cached,

@@ -24,6 +24,8 @@ from attnshift.tracing.netcdf import (
 )
 
 INPUTS = "inputs.nc"
+_OF_WEIGHTS = ("step", "epoch", "checkpoint", "dtype")
+"""Attributes that every cell has, about the weights; where they were found may change."""
 _CELL = re.compile(r"step-(\d{8,})\.nc")
 
 
@@ -117,7 +119,9 @@ class Store:
         """Write a step's file, with what an existing one of the same making already holds."""
         kept = read_netcdf(self.file(step)) if self.file(step).is_file() else None
         if kept is not None:
+            now = {name: value for name in _OF_WEIGHTS if (value := values.attrs.get(name)) == value}  # NaN isn't
             values = kept.merge(values, combine_attrs="drop_conflicts", join="exact", compat="equals")
+            values.attrs |= {name: kept.attrs[name] for name in _OF_WEIGHTS} | now
             keys = {**json.loads(kept.attrs["keys"]), **header.keys}
         else:
             keys = dict(header.keys)

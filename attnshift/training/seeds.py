@@ -20,13 +20,10 @@ def own_randomness(seed: int) -> Iterator[None]:
     """Begin the global generators of Python, numpy and torch at ``seed``; afterwards they are as they were before."""
     import torch
 
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (it is theirs that is kept)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    from attnshift.models.randomness import kept_randomness
+
+    with kept_randomness():
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+        yield
