@@ -14,6 +14,7 @@ from attnshift.report.attributes import attribute
 from attnshift.report.items import label_codes
 from attnshift.stats.inversion import inversion_test, p_text
 from attnshift.stats.items import item_series
+from attnshift.stats.readings import margin_label_agreement
 from attnshift.stats.verdict import CLEAR_FALL
 
 State = Literal["failed", "look", "unknown", "pass"]
@@ -26,14 +27,14 @@ STATES: Final[dict[State, str]] = {
 }
 """What a check can come to, the most urgent first, and how that is called."""
 
-AGREES: Final = 95.0
-"""percent of the answers whose margin has their sign, from which margin and generation are said to agree"""
+AGREES: Final = 90.0
+"""percent of the answers, at every step, whose margin has their sign, from which margin and text are said to agree"""
 
 SURE: Final = 0.05
 """probability of such a fall in a series that never falls, below which the fall counts as more than noise"""
 
 KNOWN: Final = 80.0
-"""percent of the items that the first checkpoint has to know"""
+"""percent of the items that the first checkpoint has to know, and of these that the last one still has to"""
 
 
 @dataclass(frozen=True)
@@ -163,23 +164,29 @@ def _first_tokens(trace: xr.Dataset) -> Check:
 
 
 def _known(trace: xr.Dataset) -> Check:
+    """Whether the memorised answers were known at the start, and, where the trace tells, still are at the end."""
     step = int(trace["step"].values[0])
     if "known_item" in trace:
-        known = trace["known_item"].values.astype(np.float64)
-        share = 100 * float(np.nanmean(known))
-        told = f"{share:.0f} % of the items pass the closed-book filter of step {step:,}"
+        known = trace["known_item"].values == 1
+        shares = [100 * known.mean()]
+        told = str(trace.attrs.get("known", f"{known.sum()} of {len(known)} items were known closed book"))
+        if "still_known" in trace and known.any():
+            still = trace["still_known"].transpose("step", "item").values[:, known].mean(-1)
+            measured = np.flatnonzero(np.isfinite(still))
+            shares += [100 * still[measured[-1]]] if len(measured) else []
+            told += f"; {shares[-1]:.0f} % of these still at the last step" * (len(shares) > 1)
     elif "logprob_parametric_closed_book" in trace:
         first = trace["logprob_parametric_closed_book"].isel(step=0).values
         if not np.isfinite(first).any():
             return Check("Known facts", "unknown", f"step {step:,} has no closed-book log-probability")
-        share = 100 * float((first[np.isfinite(first)] > np.log(0.5)).mean())
+        shares = [100 * (first[np.isfinite(first)] > np.log(0.5)).mean()]
         told = f"without the context, step {step:,} gives the memorised answer more than half of its probability for "
-        told += f"{share:.0f} % of the items"
+        told += f"{shares[0]:.0f} % of the items"
     else:
         return Check("Known facts", "unknown", "nothing in the trace tells what the model knew at the start")
-    if share >= KNOWN:
+    if min(shares) >= KNOWN:
         return Check("Known facts", "pass", told)
-    return Check("Known facts", "look", f"{told}: a fact that isn't known can't win against the context")
+    return Check("Known facts", "look", f"{told}: what isn't known can't win against the context")
 
 
 def _fall(trace: xr.Dataset) -> Check | None:
@@ -199,18 +206,27 @@ def _fall(trace: xr.Dataset) -> Check | None:
 
 
 def _agreement(trace: xr.Dataset) -> Check:
-    labels, _ = label_codes(trace)
     if "margin" not in trace:
         return Check("Margin and text", "unknown", "the trace has no margins")
-    margins = trace["margin"].transpose("step", "item").values
-    told = np.isin(labels, ("c", "p")) & np.isfinite(margins)
-    if not told.any():
+    labels, _ = label_codes(trace)
+    named = np.select([labels == "c", labels == "p"], ["context", "parametric"], "").astype(object)
+    shares = 100 * margin_label_agreement(trace.assign(answer_label=(("step", "item"), named)))
+    if not np.isfinite(shares).any():
         return Check("Margin and text", "unknown", "no generated answer is one of the two")
-    share = 100 * float(((margins > 0) == (labels == "c"))[told].mean())
-    line = (
-        f"{share:.0f} % of the {told.sum():,} answers with one of the two are the one with the larger log-probability"
+    worst = int(np.nanargmin(shares))
+    line = f"of the answers that are one of the two, {np.nanmean(shares):.0f} % are the one with the larger "
+    line += (
+        f"log-probability (mean over steps; lowest {shares[worst]:.0f} %, at step {int(trace['step'].values[worst]):,})"
     )
-    return Check("Margin and text", "pass" if share >= AGREES else "look", line)
+    return Check("Margin and text", "pass" if shares[worst] >= AGREES else "look", line)
+
+
+def _spelling(trace: xr.Dataset) -> Check | None:
+    """Whether the space before the answers is the one that the model writes."""
+    if "answer_spelling" not in trace.attrs:
+        return None
+    told = f"answers are scored {trace.attrs['answer_spelling']}"
+    return Check("Space before answers", "look" if "doubt" in told else "pass", told)
 
 
 def _answered(trace: xr.Dataset) -> Check:
@@ -239,4 +255,4 @@ _OF_ANY: Final[tuple[_Make, ...]] = (
     _dropped,
     _groups,
 )
-_OF_ITEMS: Final[tuple[_Make, ...]] = (_fall, _first_tokens, _known, _agreement, _answered)
+_OF_ITEMS: Final[tuple[_Make, ...]] = (_fall, _first_tokens, _spelling, _known, _agreement, _answered)

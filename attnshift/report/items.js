@@ -6,6 +6,7 @@
   const AT_ONCE = 8;
   const FOLDED = 420; // characters from which a piece of a prompt shows its two ends alone
   const ENDS = 160;
+  const DENSE = 48; // checkpoints from which a strip has no letters and no gaps
   const SHADED = 0.55; // of the role's colour, at most: letters stay legible on it
   const FAINTEST = 0.06;
   const NAMES = { c: "the context’s answer", p: "the memorised answer", b: "both answers", n: "neither answer", "-": "not measured" };
@@ -77,7 +78,7 @@
   };
 
   const strip = (item) => {
-    const cells = el("div", "strip");
+    const cells = el("div", item.l.length > DENSE ? "strip dense" : "strip");
     cells.setAttribute("role", "img");
     cells.setAttribute("aria-label", `answers: ${data.steps.map((_, at) => `${step(at)} ${NAMES[item.l[at]]}`).join(", ")}`);
     [...item.l].forEach((label, at) => {

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from made_page import reportable
 
 from attnshift.report.checks import STATES, checks_of
@@ -40,6 +41,8 @@ def test_the_urgent_comes_first():
         ("Groups", {"grouped_on_step": 0, "grouping": "the 25 %"}, "pass", "the 25 %"),
         ("Groups", {"grouped_on_step": 50, "grouping": "the 25 %"}, "look", "finetuned already"),
         ("End of target", {"target_eos": "False"}, "unknown", "without EOS"),
+        ("Space before answers", {"answer_spelling": "as rendered"}, "pass", "as rendered"),
+        ("Space before answers", {"answer_spelling": "as rendered; in doubt for 2 of 9"}, "look", "2 of 9"),
     ],
 )
 def test_attributes(about, attributes, state, words):
@@ -95,7 +98,19 @@ def test_facts_that_the_base_does_not_know():
     found = check(trace, "Known facts")
     assert (found.state, "60 % of the items" in found.line) == ("look", True)
     trace["known_item"] = ("item", np.ones(20))
+    assert check(trace, "Known facts").line == "20 of 20 items were known closed book"
     assert check(trace, "Known facts").state == "pass"
+
+
+def test_facts_that_are_forgotten_on_the_way():
+    trace = reportable()
+    trace["known_item"] = ("item", np.arange(20) < 16)
+    still = np.ones((8, 20))
+    still[-1, :8] = 0
+    trace["still_known"] = (("step", "item"), still)
+    found = check(trace, "Known facts")
+    assert found.state == "look"
+    assert "16 of 20 items were known closed book; 50 % of these still at the last step" in found.line
 
 
 def test_margins_that_agree_with_the_answers():
@@ -104,9 +119,11 @@ def test_margins_that_agree_with_the_answers():
     trace["margin"] = labels + 0.1
     found = check(trace, "Margin and text")
     assert found.state == "pass"
-    assert found.line.startswith("100 %")
-    trace["margin"] = -labels
-    assert check(trace, "Margin and text").line.startswith("0 %")
+    assert "100 % are the one" in found.line
+    trace["margin"] = xr.where(trace.step == 50, -1, 1) * (labels + 0.1)
+    found = check(trace, "Margin and text")
+    assert found.state == "look"
+    assert "lowest 0 %, at step 50" in found.line
 
 
 def with_means(shares, items=200):
