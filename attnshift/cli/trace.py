@@ -19,6 +19,9 @@ def trace(
     ift: Annotated[list[Path] | None, typer.Option(help="Instruction examples; may be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory of the trace. [default: RUN/trace]")] = None,
     measures: Annotated[str | None, typer.Option(help="Comma-separated names. [default: all]")] = None,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Also agreeing contexts, unknown entities and irrelevant contexts.")
+    ] = False,
     steps: Annotated[str | None, typer.Option(help="Such as 0,100,500-2000. [default: all]")] = None,
     every: Annotated[int | None, typer.Option(min=1, help="Every N-th checkpoint, the first and the last.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items, and so many examples.")] = None,
@@ -74,6 +77,7 @@ def trace(
         examples=examples,
         out=out,
         measures=None if measures is None else [name.strip() for name in measures.split(",") if name.strip()],
+        controls=controls,
         steps=chosen_steps(steps, every, series.steps),
         limit=limit,
         seed=seed,

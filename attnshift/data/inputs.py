@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
+from attnshift.data.controls import Condition, Control, control_items
 from attnshift.data.groups import group_shares
 from attnshift.data.items import Example, Group, Item
 from attnshift.data.prompts import Encoder, ExampleTokens, ItemTokens
@@ -27,6 +28,17 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class ControlTokens:
+    """The items under one control condition, as the model reads them; None where the condition can't be had."""
+
+    condition: Condition
+    items: tuple[Item | None, ...]
+    tokens: tuple[ItemTokens | None, ...]
+    reasons: tuple[str, ...]
+    """why not"""
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Conflict items and IFT examples with their tokens."""
 
@@ -37,6 +49,8 @@ class Inputs:
     dropped: tuple[Dropped, ...] = ()
     shares: tuple[tuple[Group, float], ...] = ()
     """each group's part of the training examples; empty until grouped"""
+    controls: tuple[ControlTokens, ...] = ()
+    """the items under every control condition, where they are asked for; they follow from the items"""
     is_respelt: bool = False
     """whether doubtful answers are scored with another space before them than the template writes"""
 
@@ -47,7 +61,9 @@ class Inputs:
 
     def respelt(self) -> Inputs:
         """The same inputs with the other spelling of every doubtful answer, and the template's as the other one."""
-        return replace(self, item_tokens=tuple(map(_respelt, self.item_tokens)), is_respelt=not self.is_respelt)
+        controls = tuple(replace(each, tokens=tuple(t and _respelt(t) for t in each.tokens)) for each in self.controls)
+        tokens = tuple(map(_respelt, self.item_tokens))
+        return replace(self, item_tokens=tokens, controls=controls, is_respelt=not self.is_respelt)
 
     def with_examples(self, examples: Sequence[Example], stated_shares: dict[str, float]) -> Inputs:
         """The same inputs with grouped examples."""
@@ -83,6 +99,22 @@ def encode(encoder: Encoder, items: Sequence[Item], examples: Sequence[Example])
     kept_items, item_tokens = _encode_all(encoder.item, items, "items", dropped)
     kept_examples, example_tokens = _encode_all(encoder.example, examples, "examples", dropped)
     return Inputs(kept_items, item_tokens, kept_examples, example_tokens, tuple(dropped))
+
+
+def with_controls(encoder: Encoder, inputs: Inputs) -> Inputs:
+    """The inputs with their items under every control condition; what can't be read with certainty is left out."""
+    return replace(inputs, controls=tuple(_encode_control(encoder, each) for each in control_items(inputs.items)))
+
+
+def _encode_control(encoder: Encoder, control: Control) -> ControlTokens:
+    items, tokens, reasons = list(control.items), [], list(control.reasons)
+    for i, item in enumerate(items):
+        try:
+            tokens.append(None if item is None else encoder.item(item))
+        except PromptError as reason:
+            tokens.append(None)
+            items[i], reasons[i] = None, reason.problem
+    return ControlTokens(control.condition, tuple(items), tuple(tokens), tuple(reasons))
 
 
 def sample(rows: Sequence[Row], limit: int | None, seed: int) -> list[Row]:

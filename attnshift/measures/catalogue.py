@@ -15,6 +15,7 @@ from attnshift.measures.attribution import (
     MlpAttribution,
 )
 from attnshift.measures.context_mass_excess import ContextMassExcess
+from attnshift.measures.control import ControlGeneration, ControlLabel, ControlMargin
 from attnshift.measures.generation import CounterfactualAccuracy, Generation, ParametricAccuracy
 from attnshift.measures.gradient_norm import ExampleGradientNorm, GradientCosine, GradientNorm, GradientNormByPart
 from attnshift.measures.knockout import KnockoutEffect, KnockoutEffectByLayer
@@ -68,6 +69,9 @@ MEASURES: tuple[Measure, ...] = (
 )
 """Those that a trace holds unless others are asked for."""
 
+CONTROLS: tuple[Measure, ...] = (ControlMargin(), ControlGeneration(), ControlLabel())
+"""Those under control conditions: together they cost as much again as three times the items' scores and generations."""
+
 FURTHER: tuple[Measure, ...] = (
     AttentionPushPreconditioned(),
     MarginPushPreconditioned(),
@@ -81,6 +85,7 @@ FURTHER: tuple[Measure, ...] = (
     LensMarginFinalScale(),
     KnockoutEffect(),
     KnockoutEffectByLayer(),
+    *CONTROLS,
 )
 """Those that have to be asked for: not every run can give them, or they cost more than all others."""
 
@@ -88,10 +93,10 @@ FROM_TEXT: tuple[Measure, ...] = (AnswerLabel(), CounterfactualAccuracy(), Param
 """Those that follow from ``generation`` and the items' answers: they are renewed without a model."""
 
 
-def choose_measures(asked: Sequence[str | Measure] | None) -> tuple[Measure, ...]:
-    """Measures by name, or objects of your own; MEASURES where nothing is asked for."""
+def choose_measures(asked: Sequence[str | Measure] | None, controls: bool = False) -> tuple[Measure, ...]:
+    """Measures by name, or objects of your own; MEASURES where nothing is asked for; CONTROLS as well if wanted."""
     if asked is None:
-        return MEASURES
+        return (*MEASURES, *CONTROLS) if controls else MEASURES
     known = by_name((*MEASURES, *FURTHER))
     if not asked:
         raise AttnshiftError("no measure is named", expected=f"some of {', '.join(known)}")
@@ -103,4 +108,5 @@ def choose_measures(asked: Sequence[str | Measure] | None) -> tuple[Measure, ...
             chosen.append(known[measure])
         else:
             raise AttnshiftError(f"there is no measure {measure!r}", expected=f"of {', '.join(known)}")
+    chosen += [measure for measure in CONTROLS if controls and measure not in chosen]
     return tuple(by_name(chosen).values())

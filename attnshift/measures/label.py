@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnshift.measures.measure import Measure, Observation
-from attnshift.scoring.labels import SCORER_VERSION, label_answer
+from attnshift.measures.measure import Answers, Measure, Observation
+from attnshift.scoring.labels import SCORER_VERSION, Label, label_answer
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class AnswerLabel(Measure):
 
     def compute(self, seen: Observation) -> np.ndarray:
         texts = seen.get("generation")
-        labels = [
-            label_answer(text, each.context[0], each.parametric[0], each.context[1:], each.parametric[1:])
-            for text, each in zip(texts, seen.answers, strict=True)
-        ]
-        return np.array(labels, object)
+        return np.array([label_of(text, each) for text, each in zip(texts, seen.answers, strict=True)], object)
+
+
+def label_of(text: str, answers: Answers) -> Label:
+    """The label of a text by an item's answers."""
+    return label_answer(text, answers.context[0], answers.parametric[0], answers.context[1:], answers.parametric[1:])

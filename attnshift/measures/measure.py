@@ -27,6 +27,8 @@ Need = Literal[
     "parametric_closed_book",
     "known",
     "generation",
+    "control_margin",
+    "control_generation",
     "answer_row",
     "knockout",
     "knockout_by_layer",
@@ -40,7 +42,7 @@ Need = Literal[
     "margin_push",
     "preconditioner",
 ]
-"""What can be observed of a checkpoint: the first nine of conflict items, then of IFT examples, pushes of both."""
+"""What can be observed of a checkpoint: the first eleven of conflict items, then of IFT examples, pushes of both."""
 
 _PUSHES: frozenset[Need] = frozenset({"attention_push", "margin_push"})
 ITEM_NEEDS: frozenset[Need] = _PUSHES | {
@@ -50,6 +52,8 @@ ITEM_NEEDS: frozenset[Need] = _PUSHES | {
     "parametric_closed_book",
     "known",
     "generation",
+    "control_margin",
+    "control_generation",
     "answer_row",
     "knockout",
     "knockout_by_layer",
@@ -79,6 +83,9 @@ class Observation:
     known: Float[np.ndarray, "item"] | None = None
     """nats per token by which the parametric answer beats its distractors, closed book"""
     generation: Sequence[str] | None = None
+    control_margin: Float[np.ndarray, "item condition"] | None = None
+    control_generation: Sequence[Sequence[str | None]] | None = None
+    """by item and condition; None where an item has none"""
     answer_row: AnswerRow | None = None
     knockout: KnockoutEffects | None = None
     example_attention: RoleAttention | None = None

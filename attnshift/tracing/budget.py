@@ -46,7 +46,7 @@ def load_of(inputs: Inputs, max_new_tokens: int) -> Load:
     """Lengths and groups of the inputs."""
     items = [
         (len(t.prompt) + max(len(t.context_answer_ids), len(t.parametric_answer_ids), max_new_tokens), len(ids))
-        for t in inputs.item_tokens
+        for t in (*inputs.item_tokens, *(t for control in inputs.controls for t in control.tokens if t is not None))
         for ids in (t.context_answer_ids, t.parametric_answer_ids)
     ]
     examples = [(len(t.sequence), int((t.sequence.roles == ANSWER).sum())) for t in inputs.example_tokens]

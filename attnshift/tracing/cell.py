@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from attnshift.data.controls import CONDITIONS
 from attnshift.data.groups import Grouping
 from attnshift.data.inputs import Inputs
 from attnshift.data.roles import KEY_ROLES
@@ -21,7 +22,7 @@ from attnshift.tracing.budget import TokenBudget
 from attnshift.tracing.job import Task, spelling_text, stored_groups
 from attnshift.tracing.observe import needs_of, observe
 from attnshift.tracing.plan import State, refuse_other_recipe
-from attnshift.tracing.schema import cell_dataset, inputs_dataset, known_dataset
+from attnshift.tracing.schema import cell_dataset, control_dataset, inputs_dataset, known_dataset
 from attnshift.tracing.store import Header
 
 
@@ -57,6 +58,8 @@ def fixed_inputs(
         refuse_other_recipe(str(task.store.path), json.loads(stored.attrs["recipe"]), task.recipe(inputs))
         if "known_item" not in stored:
             _freeze_known(task, inputs, find_known)
+        if inputs.controls and "control_token_ids" not in stored:
+            task.store.update_inputs(control_dataset(inputs))
         return inputs, str(stored.attrs["grouping"])
     grouping, step = find_groups()
     inputs = task.grouped(grouping.groups)
@@ -64,6 +67,8 @@ def fixed_inputs(
     attributes = _attributes(task, inputs, told, step if grouping.ranked else None)
     task.store.write_inputs(inputs_dataset(inputs, attributes | {"token_budget": budget.tokens}))
     _freeze_known(task, inputs, find_known)
+    if inputs.controls:
+        task.store.update_inputs(control_dataset(inputs))
     return inputs, told
 
 
@@ -109,6 +114,7 @@ def _dataset(
         "head": range(sizes.get("head", 0)),
         "role": KEY_ROLES,
         "group": inputs.groups,
+        "condition": CONDITIONS,
         "part": () if seen.group_gradient is None else seen.group_gradient.parts,
     }
     dataset = cell_dataset(values, {measure.name: measure for measure in missing}, labels)

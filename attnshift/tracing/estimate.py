@@ -102,6 +102,13 @@ def _passes(job: Job, inputs: Inputs, footprint: Footprint) -> Iterator[_Pass]:
         yield _Pass(_added([len(t.closed_book) for t in items], parametric) * (DISTRACTORS + 1))
     if "generation" in needs:
         yield _Pass([length + job.settings.max_new_tokens for length in opened])
+    for t in (control.tokens for control in inputs.controls):
+        there = [each for each in t if each is not None]
+        if "control_margin" in needs:
+            yield _Pass([len(t.prompt) + len(t.context_answer_ids) for t in there])
+            yield _Pass([len(t.prompt) + len(t.parametric_answer_ids) for t in there])
+        if "control_generation" in needs:
+            yield _Pass([len(t.prompt) + job.settings.max_new_tokens for t in there])
     if "answer_row" in needs:
         yield _Pass([length + 1 for length in opened])
     if strikes := footprint.layers * (footprint.heads * ("knockout" in needs) + bool(needs & _KNOCKOUTS)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from attnshift.checkpoints.optimizer import FILE_NAME as OPTIMIZER
 from attnshift.checkpoints.run import Run
 from attnshift.data.formats import load_examples, load_items
 from attnshift.data.groups import with_groups
-from attnshift.data.inputs import Inputs, encode, sample
+from attnshift.data.inputs import Inputs, encode, sample, with_controls
 from attnshift.data.items import Example, Group, Item
 from attnshift.data.prompts import Encoder
 from attnshift.data.shipped import CAPITALS, PROBES
@@ -161,6 +162,7 @@ def settle(
     items: Sequence[Item] | None = None,
     examples: Sequence[Example] | None = None,
     measures: Sequence[str | Measure] | None = None,
+    controls: bool = False,
     limit: int | None = None,
     seed: int = 0,
     template: str | None = None,
@@ -192,6 +194,9 @@ def settle(
         max_new_tokens=new_tokens,
     )
     inputs = encode(encoder, items, examples)
+    chosen = _possible(choose_measures(measures, controls), inputs, strict=measures is not None)
+    if needs_of(chosen) & {"control_margin", "control_generation"}:
+        inputs = with_controls(encoder, inputs)
     inputs = inputs.respelt() if RESPELT in str(Store(store).stated().get("answer_spelling")) else inputs
     return Task(
         run_path=run_path,
@@ -199,11 +204,11 @@ def settle(
         encoder=encoder,
         inputs=inputs,
         stated_shares=manifest.shares,
-        measures=_possible(choose_measures(measures), inputs, strict=measures is not None),
+        measures=chosen,
         settings=Settings(_rows(rows), new_tokens, gradients_on_cpu=gradients_on_cpu),
         dtype=_dtype(dtype),
         store=Store(store),
-        notes=(*told, *_dropped_note(inputs), *_spelling_note(inputs, tokenizer)),
+        notes=(*told, *_dropped_note(inputs), *_spelling_note(inputs, tokenizer), *_control_notes(inputs)),
     )
 
 
@@ -231,6 +236,17 @@ def _spelling_note(inputs: Inputs, tokenizer: Any) -> list[str]:
         f"the space before the answer is in doubt for {len(inputs.doubtful)} of {len(inputs.items)} items: the "
         f"template gives {template}, one space more or less {other}; scored is {chosen}"
     ]
+
+
+def _control_notes(inputs: Inputs) -> list[str]:
+    """How many items could be put under each control condition, and the most frequent reason why not."""
+    notes = []
+    for control in inputs.controls:
+        refused = Counter(filter(None, control.reasons))
+        why = f"; {refused.most_common(1)[0][1]} because {refused.most_common(1)[0][0]}" if refused else ""
+        there = len(control.items) - refused.total()
+        notes.append(f"control {control.condition}: {there} of {len(control.items)} items{why}")
+    return notes
 
 
 def without_example_gradients(task: Task, mixing: str) -> Task:

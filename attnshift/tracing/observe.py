@@ -27,6 +27,7 @@ from attnshift.models.known import known_margins
 from attnshift.models.parts import parameter_pieces
 from attnshift.models.readings import AnswerRow, ExampleGradients, GroupGradients
 from attnshift.models.subject import Subject
+from attnshift.tracing.controls import control_margins
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,21 @@ def _observe_items(
         seen["known"] = known_margins(model, inputs, settings.token_budget)
     if "generation" in needs:
         seen["generation"] = generated_texts(model, tokenizer, [t.prompt.ids for t in tokens], settings)
+    if "control_margin" in needs:
+        seen["control_margin"] = control_margins(model, inputs, settings.token_budget)
+    if "control_generation" in needs:
+        seen["control_generation"] = _control_texts(model, tokenizer, inputs, settings)
     return seen | _observe_answer_rows(model, inputs, needs, settings)
+
+
+def _control_texts(model: Any, tokenizer: Any, inputs: Inputs, settings: Settings) -> list[list[str | None]]:
+    """Greedy texts by item and control condition; None where an item has none."""
+    there = [(i, c) for c, control in enumerate(inputs.controls) for i, t in enumerate(control.tokens) if t is not None]
+    prompts = [tokens.prompt.ids for control in inputs.controls for tokens in control.tokens if tokens is not None]
+    texts: list[list[str | None]] = [[None] * len(inputs.controls) for _ in inputs.items]
+    for (i, c), text in zip(there, generated_texts(model, tokenizer, prompts, settings), strict=True):
+        texts[i][c] = text
+    return texts
 
 
 def _observe_answer_rows(model: Any, inputs: Inputs, needs: frozenset[Need], settings: Settings) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from attnshift.errors import AttnshiftError
 from attnshift.measures.catalogue import FROM_TEXT
+from attnshift.measures.control import ControlGeneration, ControlLabel
 from attnshift.measures.generation import Generation
 from attnshift.measures.label import AnswerLabel
 from attnshift.measures.measure import Answers, Measure, Observation
@@ -164,15 +165,15 @@ class _Step:
 def _rescore_step(store: Store, step: int, items: _Items, texts: np.ndarray, judge: _Judged | None) -> _Step:
     header = store.read_header(step)
     keys = {} if header is None else header.keys
-    held = store.read_variables(step, (AnswerLabel.name, JUDGE))
-    seen = Observation(answers=items.answers, generation=texts.tolist())
-    due = [measure for measure in FROM_TEXT if _is_due(measure, keys)]
+    held = store.read_variables(step, (AnswerLabel.name, ControlLabel.name, ControlGeneration.name, JUDGE))
+    seen = Observation(items.answers, generation=texts.tolist(), control_generation=_control_texts(held))
+    due = [measure for measure in (*FROM_TEXT, ControlLabel()) if _is_due(measure, keys)]
     values = {measure.name: np.asarray(measure.compute(seen)) for measure in due}
     old = held[AnswerLabel.name].values if AnswerLabel.name in held else None
     labels = values[AnswerLabel.name]
     changes = cell_dataset(values, {measure.name: measure for measure in due}, {})
-    if old is not None and keys.get(AnswerLabel.name) == AnswerLabel().key and np.array_equal(old, labels):
-        changes = changes.drop_vars(AnswerLabel.name)
+    same = [m.name for m in due if keys.get(m.name) == m.key and np.array_equal(held[m.name].values, values[m.name])]
+    changes = changes.drop_vars(same)
     judged: Sequence[str] = ()
     if judge is not None:
         kept = JUDGE in held and keys.get(JUDGE) == judge.key
@@ -188,7 +189,7 @@ def _rescore_step(store: Store, step: int, items: _Items, texts: np.ndarray, jud
         labels=labels.tolist(),
         judged=judged,
         key_before=keys.get(AnswerLabel.name, ""),
-        refreshed=tuple(measure.name for measure in due if measure.name in keys and measure.name != AnswerLabel.name),
+        refreshed=tuple(str(name) for name in changes.data_vars if name in keys.keys() - {AnswerLabel.name, JUDGE}),
         written=bool(changes.data_vars),
     )
 
@@ -197,8 +198,22 @@ def _is_due(measure: Measure, keys: Mapping[str, str]) -> bool:
     """Labels always; another variable where the step holds it by another formula, of a text as it is written now."""
     if measure.name == AnswerLabel.name:
         return True
+    if measure.name == ControlLabel.name:
+        return ControlGeneration.name in keys
     stale = measure.name in keys and keys[measure.name] != measure.key
     return stale and keys.get(Generation.name) == Generation().key
+
+
+def _control_texts(held: Mapping[str, xr.Variable]) -> list[list[str | None]] | None:
+    """By item and condition; where a condition couldn't be had there is no label either."""
+    if ControlGeneration.name not in held:
+        return None
+    texts = held[ControlGeneration.name].values.tolist()
+    if ControlLabel.name not in held:
+        return texts
+    labels = held[ControlLabel.name].values.tolist()
+    rows = zip(texts, labels, strict=True)
+    return [[text if label else None for text, label in zip(*row, strict=True)] for row in rows]
 
 
 def _paired(parts: Sequence[tuple[Sequence[str], Sequence[str]]]) -> tuple[list[str], list[str]]:

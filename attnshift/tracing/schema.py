@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,24 @@ def known_dataset(inputs: Inputs, margins: Float[np.ndarray, "item"], step: int)
     )
 
 
+def control_dataset(inputs: Inputs) -> xr.Dataset:
+    """The items under control conditions as they were fed, or why they could not be had."""
+    controls = inputs.controls
+    rows = [[None if t is None else t.prompt.ids for t in control.tokens] for control in controls]
+    width = max((len(ids) for row in rows for ids in row if ids is not None), default=1)
+    ids = np.stack([pad([() if each is None else each for each in row], NO_TOKEN, width) for row in rows], 1)
+    dims = ("item", "condition")
+    meaning = f"the prompt under a control condition as fed; {NO_TOKEN} = pad"
+    variables: dict[str, Any] = {"control_token_ids": ((*dims, "control_position"), ids, _about("token id", meaning))}
+    for field in ("context", "question"):
+        texts = [[getattr(item, field) if item else "" for item in control.items] for control in controls]
+        about = _about("text", f"the item's {field} under a control condition; empty where there is none")
+        variables[f"control_{field}"] = (dims, np.stack([_texts(row) for row in texts], 1), about)
+    reasons = np.stack([_texts(control.reasons) for control in controls], 1)
+    variables["control_refused"] = (dims, reasons, _about("text", "why an item isn't under a control condition"))
+    return xr.Dataset(variables, {"condition": [control.condition for control in controls]})
+
+
 def cell_dataset(
     values: Mapping[str, np.ndarray], measures: Mapping[str, Measure], labels: Mapping[str, Sequence[Any]]
 ) -> xr.Dataset:
@@ -74,7 +92,7 @@ def cell_dataset(
     variables = {
         name: (
             measures[name].dims,
-            _texts(list(value)) if value.dtype == object else value,
+            _texts(value.ravel()).reshape(value.shape) if value.dtype == object else value,
             {"unit": measures[name].unit, "measure": measures[name].meaning, "key": measures[name].key},
         )
         for name, value in values.items()
@@ -165,7 +183,7 @@ def _about(unit: str, meaning: str) -> dict[str, Any]:
     return {"unit": unit, "measure": meaning, "key": f"input/{FORMAT}"}
 
 
-def _texts(texts: Sequence[str]) -> np.ndarray:
+def _texts(texts: Iterable[str]) -> np.ndarray:
     return np.array([storable(text) for text in texts], object)
 
 

@@ -75,6 +75,8 @@ def trace(series: Series, *, progress: Report | None = None, **options: Any) -> 
         Directory of the trace.
     measures
         Names, or `Measure` objects of your own; default: all of the catalogue that the data allows.
+    controls
+        Whether also to measure the items with an agreeing context, an unknown entity and an irrelevant context.
     steps
         Steps to measure; default: all.
     limit, seed
