@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from attnshift.stats.inversion import inversion_test
     from attnshift.stats.verdict import verdict
     from attnshift.tracing.dataset import open_trace, open_traces
+    from attnshift.tracing.ingest import ingest
     from attnshift.tracing.rescore import rescore
     from attnshift.tracing.trace import trace
     from attnshift.training.callback import ShiftCallback
@@ -47,6 +48,7 @@ _HOMES = {
     "forecast": "stats.forecast",
     "inversion_test": "stats.inversion",
     "graft": "interventions.graft",
+    "ingest": "tracing.ingest",
     "label_answer": "scoring.labels",
     "load_examples": "data.formats",
     "load_items": "data.formats",
@@ -77,6 +79,7 @@ __all__ = [
     "example_gradient_norms",
     "forecast",
     "graft",
+    "ingest",
     "inversion_test",
     "label_answer",
     "load_examples",

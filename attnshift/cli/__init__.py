@@ -3,6 +3,7 @@
 from attnshift.cli import (  # noqa: F401  (they register themselves)
     compare,
     demo,
+    ingest,
     inspect,
     interventions,
     plot,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,17 @@ def chosen_steps(text: str | None, every: int | None, known: tuple[int, ...]) ->
         among = [s for s in known if chosen is None or s in chosen]
         chosen = [s for i, s in enumerate(among) if i % every == 0 or i == len(among) - 1]
     return chosen
+
+
+def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
+    """``field=column`` pairs by their field."""
+    found = {}
+    for pair in pairs:
+        field, equals, column = pair.partition("=")
+        if not equals or not field or not column:
+            raise AttnshiftError(f"{option} {pair!r} maps no field", expected="field=column")
+        found[field] = column
+    return found
 
 
 def find_callable(option: str, name: str) -> Callable[..., Any]:

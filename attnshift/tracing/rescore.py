@@ -129,6 +129,12 @@ class _Items:
                 f"there is no trace with conflict items in {str(store.path)!r}",
                 expected=f"{INPUTS} and step-*.nc as `attnshift trace` writes them",
             )
+        if "item_context_answer" not in inputs or "item_context_aliases" not in inputs:
+            raise AttnshiftError(
+                f"the trace in {str(store.path)!r} doesn't hold its items' answers",
+                expected="item_context_answer and item_parametric_answer in its inputs",
+                remedy="ingest it again with --conflicts",
+            )
         answers = [
             Answers(*((str(answer), *json.loads(str(aliases))) for answer, aliases in sides))
             for sides in zip(
@@ -139,7 +145,8 @@ class _Items:
                 strict=True,
             )
         ]
-        return cls(inputs["item"].values.tolist(), answers, inputs["item_question"].values.tolist())
+        questions = inputs["item_question"].values.tolist() if "item_question" in inputs else [""] * len(answers)
+        return cls(inputs["item"].values.tolist(), answers, questions)
 
 
 @dataclass(frozen=True)
