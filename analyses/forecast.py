@@ -135,11 +135,10 @@ def main() -> None:
         done.trace for done in demo_seeds(options.out, read_seeds(options.seeds), options.arm).values()
     ]
     found: list[Outcome] = []
-    for number, path in enumerate(traces):
-        found += outcomes(str(number), attnshift.open_trace(path))
+    for path in traces:
+        found += outcomes(str(path), attnshift.open_trace(path))
         print(
-            f"{path}: forecast from {len({one.seen for one in found if one.seed == str(number)})} checkpoints",
-            flush=True,
+            f"{path}: forecast from {len({one.seen for one in found if one.seed == str(path)})} checkpoints", flush=True
         )
     lines = [*table(found), "", *differences(found)]
     print("\n" + "\n".join(lines))
