@@ -12,6 +12,7 @@ from attnshift.scoring.dates import Date, dates_in
 from attnshift.scoring.lexicon import (
     ADJECTIVES,
     ARTICLES,
+    CITY_NAMESAKES,
     COMMON,
     FEATURES,
     FIRST_NAMES,
@@ -141,6 +142,8 @@ _SEPARATOR = re.compile(
 )
 _FORMER = re.compile(r",?\s+(?:formerly|previously|changed from|moved from|until|before)\b.*$", re.IGNORECASE)
 _PARENTHESES = re.compile(r"\s*[(\[]([^()\[\]]*)[)\]]")
+_ANOTHER = re.compile(r"(?<=[)\]])(?:,? and|,)\s+")
+"""Between answers of which each has its parentheses: Pretoria (executive), Cape Town (legislative)."""
 _INTRODUCED = re.compile(
     r"^(?:or|also(?: known as| called)?|a\.?k\.?a\.?|i\.e\.,?|known as|called|abbreviated|in short|short)\s+",
     re.IGNORECASE,
@@ -157,7 +160,7 @@ def alternatives(text: str) -> list[str]:
     for group in _PARENTHESES.findall(text):
         if not _qualifies(group, text):
             found += alternatives(_INTRODUCED.sub("", group.strip()))
-    outside = _PARENTHESES.sub("", text)
+    outside = _PARENTHESES.sub("", _ANOTHER.sub("; ", text))
     parts = [_FORMER.sub("", part).strip(" ,") for part in _SEPARATOR.split(outside)]
     kept = [part for part in parts if part]
     whole = text.strip()
@@ -199,6 +202,8 @@ def _derived(each: _Spelled, side: int, whole: list[set[Words]], others: list[_S
 
     if words[-1] in FEATURES:
         yield from part(words[:-1])
+    if len(words) == 2 and words[1] == "city" and words[0] not in CITY_NAMESAKES and words[0] not in PLACES:
+        yield from part(words[:1])  # Cebu City, but not Mexico City
     if words[0] in ("mount", "lake", "river"):
         yield from part(words[1:])
     of = words.index("of") if "of" in words[1:-1] else 0
@@ -233,7 +238,7 @@ def _surname(words: Words, side: int, other_words: set[Words], others: list[_Spe
     """The last name with its particles; the first one of "Leonardo da Vinci", or where only the last is shared."""
     if words[-1] in SUFFIXES:
         words = words[:-1]
-    plain = len(words) > 1 and all(w.isalpha() and (w not in STOPWORDS or w in PARTICLES) for w in words)
+    plain = len(words) > 1 and all(w.isalpha() and (len(w) == 1 or w not in STOPWORDS or w in PARTICLES) for w in words)
     if not plain or len(words) > 5 or words[0] in NAME_HEADS or len(words[-1]) < 3:
         return
     if _common(words[-1]):
@@ -255,7 +260,7 @@ def _surname(words: Words, side: int, other_words: set[Words], others: list[_Spe
     yield Name(surname, side, True, True, given)
     first = words[0]
     if len(words) == 2 and not (first in FIRST_NAMES or first in PLACES or _common(first)):
-        yield Name(words[:1], side, True, True)  # Mao Zedong
+        yield Name(words[:1], side, True, True, ())  # Mao Zedong
     if at < len(words) - 1:
         yield Name(words[at:], side, True, True, given)
         yield Name(words[:1], side, True, True)

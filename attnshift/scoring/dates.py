@@ -43,7 +43,8 @@ def _around(tokens: list[Token], at: int, month: int) -> tuple[int, int, Date]:
         back -= 1
     if back >= 0 and (day := _day(tokens[back])):
         start = back
-    end = _skip(tokens, end, (".",))
+    if tokens[at].text not in _NAMES.split():  # "Aug. 6"
+        end = _skip(tokens, end, (".",))
     if not day and end < len(tokens) and (day := _day(tokens[end])):
         end += 1
     behind = _skip(tokens, end, (",", "of", "in"))

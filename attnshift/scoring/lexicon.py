@@ -43,6 +43,7 @@ VERBS = frozenset(
 
 NOUNS = frozenset(
     """
+    motor motors group holdings airline computer electric pictures records labs
     baby man woman guy dude mate beach plant power nuclear civilization civilisation people expedition team group
     family government era age period theory program programme project mission ship metropolitan metro economy
     population parliament administration police military army navy regime market language currency website movie
@@ -130,7 +131,7 @@ ADJECTIVES = frozenset(
 NAME_HEADS = frozenset(
     """
     new south north east west baja equatorial papua san santa sao saint port fort mount lake cape great greater
-    upper lower nova inner outer little old southwest southeast northwest northeast
+    upper lower nova inner outer little old
     """.split()
 )
 """Words that make a longer name of the one behind: New Cairo, South Sudan, Lake Victoria."""
@@ -156,44 +157,45 @@ TITLES = frozenset(
 
 FIRST_NAMES = frozenset(
     """
-    aaron abigail abraham adam adrian agnes aisha alan albert alberto alejandro alex alexander alexandra alfred
-    alice amelia amy ana andrea andrew angela anita ann anna anne anthony antonio arthur ashley austin barack
-    barbara ben benjamin bernard bill bob bobby brad brandon brian bruce carl carla carlos carol caroline catherine
-    cecilia charles charlotte chelsea chris christian christina christine christopher claire clara clark claude
-    colin daniel david deborah dennis diana diego donald dorothy douglas edith edward edwin eleanor elena eli elijah
-    elisabeth elizabeth ellen elon elsa emily emma eric ernest eugene eva evelyn fernando florence francis francisco
-    frank franklin frederick friedrich gabriel gary george gerald giovanni gloria grace graham greg gustav hannah
-    hans harold harriet harry heather hector heinrich helen henri henry herbert hillary howard hugh hugo ian ibrahim
-    ida igor ingrid irene isaac isabel isabella jack jackie jacob jacques jake james jamie jan jane janet jason jean
-    jennifer jeremy jerry jesse jessica jim lance neil tyler kyle logan caleb ethan mason wendy tina jimmy joan joe
-    johann john johnny jonathan jorge jose joseph joshua juan judith julia julian julie julius justin karen karl
-    kate katherine kathleen keith kelly ken kenneth kevin kim kurt larry laura lawrence lee leo leon leonard
-    leonardo lewis liam linda lisa louis louise lucas lucy ludwig luis luke madeleine manuel marc marcel marco
-    marcus margaret maria marie mario marion mark martha martin mary matthew maurice max melania melissa michael
-    michelle miguel mike mohamed mohammed monica muhammad nancy natalie nathan neil nelson nicholas nicole nikita
-    niels nina noah norman olga oliver olivia omar oscar otto pablo pamela patricia patrick paul paula pedro peggy
-    peter philip pierre rachel ralph raymond rebecca ricardo richard rita robert roberta roger roland ronald rosa
-    rose roy ruth ryan sally sam samuel sandra sara sarah scott sean sergei sharon sigmund simon sophia sophie
-    stephen steve steven stuart susan suzanne sylvia teresa theodore thomas tim timothy tom tony ursula vanessa
-    victor victoria vincent virginia vladimir walter warren wayne werner wilhelm william winston wolfgang woodrow
-    yuri lyndon boris abdul abel ahmed akira alvin amanda amelie angus anton archibald arnold arturo axel barry
-    beatrice becky bella bernardo beth betty bianca blake bonnie brenda brett bryan byron calvin cameron camille
-    cecil cedric celine chad chuck cindy clarence clint clyde conrad constance corey courtney craig curtis cynthia
-    damian dan danny darren dave dean debbie delia denise derek desmond dmitri dolores dominic donna doris duncan
-    dwight dylan eddie edgar edmund eduardo eileen elaine elias eliza elliot elvis emil emilio enrique erica erik
-    erin ernesto esther ethel felix fiona fred freddie fritz gavin geoffrey gerard gertrude gilbert gina glenn greta
-    guillermo gus guy harvey hassan hermann horace hubert humphrey indira irving ivan jaime jared jasmine javier
-    jeff jeffrey jenna jerome jill joaquin jody joel johannes jon jonas josef josephine joyce juanita karin kathryn
-    katie keanu keira kirk klaus kristen lana lars laurence lena lenny leopold leroy leslie levi lionel lloyd lois
-    lorenzo lou louisa lucia luther lydia mabel malcolm mandy manfred marcia margot marianne marilyn marlon marshall
-    marvin matilda matt meryl miranda mitch mohandas nadia napoleon ned nell nick nikola nina noam nora norma oleg
-    olivier orson oswald otis owen pascal pat paulo pauline penelope percy pete phil phyllis quentin quincy rafael
-    raj ramon randy raul ray reggie rene rex rhonda ricky rita rob rod rodney roderick ron ronnie rosalind rosemary
-    ross roxanne rudolf rudolph rufus russell ruby rupert sabrina saddam sebastian selena serena seth shannon sheila
-    shirley sidney silvia simone sofia spencer stan stanley stella stefan stevie stewart sue sven tammy tara ted
-    teddy terence terry tess theo theresa thelma tiffany todd tommy tracy trevor tristan troy ulrich val valentina
-    valerie vera vernon vicky vince viola vivian vivien wallace wanda wesley whitney wilbur willem willie wilma
-    winnie woody xavier yvonne zachary zoe
+    aaron abdul abel abigail abraham adam adrian agnes ahmed aisha akira alan albert alberto alejandro alex
+    alexander alexandra alfred alice alvin amanda amelia amelie amy ana andrea andrew angela angus anita ann
+    anna anne anthony anton antonio archibald arnold arthur arturo ashley austin axel barack barbara barry
+    beatrice becky bella ben benjamin bernard bernardo beth betty bianca bill blake bob bobby bonnie boris brad
+    brandon brenda brett brian bruce bryan byron caleb calvin cameron camille carl carla carlos carol caroline
+    catherine cecil cecilia cedric celine chad charles charlotte chelsea chris christian christina christine
+    christopher chuck cindy claire clara clarence clark claude clint clyde colin conrad constance corey courtney
+    craig curtis cynthia damian dan daniel danny darren dave david dean debbie deborah delia denise dennis derek
+    desmond diana diego dmitri dolores dominic donald donna doris dorothy douglas duncan dwight dylan eddie
+    edgar edith edmund eduardo edward edwin eileen elaine eleanor elena eli elias elijah elisabeth eliza
+    elizabeth ellen elliot elon elsa elvis emil emilio emily emma enrique eric erica erik erin ernest ernesto
+    esther ethan ethel eugene eva evelyn felix fernando fiona florence francis francisco frank franklin fred
+    freddie frederick friedrich fritz gabriel gary gavin geoffrey george gerald gerard gertrude gilbert gina
+    giovanni glenn gloria grace graham greg greta guillermo gus gustav guy hannah hans harold harriet harry
+    harvey hassan heather hector heinrich helen henri henry herbert hermann hillary horace howard hubert hugh
+    hugo humphrey ian ibrahim ida igor indira ingrid irene irving isaac isabel isabella ivan jack jackie jacob
+    jacques jaime jake james jamie jan jane janet jared jasmine jason javier jean jeff jeffrey jenna jennifer
+    jeremy jerome jerry jesse jessica jill jim jimmy joan joaquin jody joe joel johann johannes john johnny jon
+    jonas jonathan jorge jose josef joseph josephine joshua joyce juan juanita judith julia julian julie julius
+    justin karen karin karl kate katherine kathleen kathryn katie keanu keira keith kelly ken kenneth kevin kim
+    kirk klaus kristen kurt kyle lana lance larry lars laura laurence lawrence lee lena lenny leo leon leonard
+    leonardo leopold leroy leslie levi lewis liam linda lionel lisa lloyd logan lois lorenzo lou louis louisa
+    louise lucas lucia lucy ludwig luis luke luther lydia lyndon mabel madeleine malcolm mandy manfred manuel
+    marc marcel marcia marco marcus margaret margot maria marianne marie marilyn mario marion mark marlon
+    marshall martha martin marvin mary mason matilda matt matthew maurice max melania melissa meryl michael
+    michelle miguel mike miranda mitch mohamed mohammed mohandas monica muhammad nadia nancy napoleon natalie
+    nathan ned neil nell nelson nicholas nick nicole niels nikita nikola nina noah noam nora norma norman oleg
+    olga oliver olivia olivier omar orson oscar oswald otis otto owen pablo pamela pascal pat patricia patrick
+    paul paula pauline paulo pedro peggy penelope percy pete peter phil philip phyllis pierre quentin quincy
+    rachel rafael raj ralph ramon randy raul ray raymond rebecca reggie rene rex rhonda ricardo richard ricky
+    rita rob robert roberta rod roderick rodney roger roland ron ronald ronnie rosa rosalind rose rosemary ross
+    roxanne roy ruby rudolf rudolph rufus rupert russell ruth ryan sabrina saddam sally sam samuel sandra sara
+    sarah scott sean sebastian selena serena sergei seth shannon sharon sheila shirley sidney sigmund silvia
+    simon simone sofia sophia sophie spencer stan stanley stefan stella stephen steve steven stevie stewart
+    stuart sue susan suzanne sven sylvia tammy tara ted teddy terence teresa terry tess thelma theo theodore
+    theresa thomas tiffany tim timothy tina todd tom tommy tony tracy trevor tristan troy tyler ulrich ursula
+    val valentina valerie vanessa vera vernon vicky victor victoria vince vincent viola virginia vivian vivien
+    vladimir wallace walter wanda warren wayne wendy werner wesley whitney wilbur wilhelm willem william willie
+    wilma winnie winston wolfgang woodrow woody xavier yuri yvonne zachary zoe
     """.split()
 )
 
@@ -222,26 +224,28 @@ PLACES = frozenset(
 
 CITIES = frozenset(
     """
-    abuja accra amsterdam ankara athens auckland austin baghdad baku baltimore bangkok barcelona beijing beirut
-    belgrade berlin bern birmingham bogota boston brasilia bratislava brisbane brussels bucharest budapest cairo
-    calgary canberra caracas casablanca charlotte chelsea chennai chicago cologne copenhagen dakar dallas damascus
-    delhi denver detroit dhaka doha dresden dubai dublin edinburgh florence frankfurt geneva genoa glasgow hamburg
-    hanoi harare havana helsinki houston istanbul jakarta jerusalem johannesburg kabul karachi kiev kyiv kinshasa
-    krakow kolkata lagos lahore lima lisbon liverpool ljubljana london luanda lusaka lyon madrid manchester manila
-    marseille melbourne memphis miami milan minsk montreal moscow mumbai munich nairobi naples nice odessa orlando
-    osaka oslo ottawa oxford paris perth philadelphia phoenix portland prague pretoria quito reykjavik riga rome
-    rotterdam santiago sarajevo seattle seoul seville shanghai sofia stockholm sucre sydney tallinn tbilisi tehran
-    tokyo toronto tripoli tunis turin valencia vancouver venice vienna vilnius warsaw wellington yerevan zagreb
-    zurich addis ababa algiers amman antananarivo apia ashgabat asmara astana asuncion bamako bangui banjul basseterre
-    bishkek bissau bogota brazzaville bridgetown bujumbura castries chisinau colombo conakry cotonou dodoma dushanbe
-    freetown funafuti gaborone georgetown gitega honiara islamabad juba kampala kathmandu khartoum kigali kingston
-    kingstown libreville lilongwe lome majuro malabo male managua manama maputo maseru mbabane mogadishu monrovia
-    montevideo moroni muscat nassau niamey nicosia nouakchott palikir paramaribo podgorica praia pyongyang rabat
-    riyadh roseau skopje suva taipei tarawa tashkent tegucigalpa thimphu tirana vaduz valletta vientiane windhoek
-    yamoussoukro yaounde albany annapolis atlanta augusta bismarck boise cheyenne cleveland columbus frankfort
-    harrisburg hartford helena indianapolis jackson juneau lansing lincoln madison montgomery montpelier nashville
-    olympia omaha pierre raleigh sacramento topeka trenton tulsa graz linz salzburg bern basel lausanne mombasa osaka
-    kyoto nagoya busan karachi rawalpindi surat pune cordoba rosario mendoza cusco guayaquil medellin cali
+    ababa abuja accra addis albany algiers amman amsterdam ankara annapolis antananarivo apia ashgabat asmara
+    astana asuncion athens atlanta auckland augusta austin baghdad baku baltimore bamako bangkok bangui banjul
+    barcelona basel basseterre beijing beirut belfast belgrade berlin bern birmingham bishkek bismarck bissau
+    bogota boise boston brasilia bratislava brazzaville bridgetown brighton brisbane bristol brussels bucharest
+    budapest bujumbura busan cairns cairo calgary cali canberra caracas cardiff casablanca castries charlotte
+    chelsea chennai cheyenne chicago chisinau cleveland cologne colombo columbus conakry copenhagen cordoba cork
+    cotonou cusco dakar dallas damascus darwin delhi denver detroit dhaka dodoma doha dresden dubai dublin
+    dushanbe edinburgh florence frankfort frankfurt freetown funafuti gaborone galway geneva genoa georgetown
+    gitega glasgow graz guayaquil hamburg hanoi harare harrisburg hartford havana helena helsinki hobart honiara
+    houston indianapolis islamabad istanbul jackson jakarta jerusalem johannesburg juba juneau kabul kampala
+    karachi kathmandu khartoum kiev kigali kingston kingstown kinshasa kolkata krakow kyiv kyoto lagos lahore
+    lansing lausanne libreville lilongwe lima lincoln linz lisbon liverpool ljubljana lome london luanda lusaka
+    lyon madison madrid majuro malabo male managua manama manchester manila maputo marseille maseru mbabane
+    medellin melbourne memphis mendoza miami milan minsk mogadishu mombasa monrovia montevideo montgomery
+    montpelier montreal moroni moscow mumbai munich muscat nagoya nairobi naples nashville nassau niamey nice
+    nicosia nouakchott odessa olympia omaha orlando osaka oslo ottawa oxford palikir paramaribo paris perth
+    philadelphia phoenix pierre plymouth podgorica portland prague praia pretoria pune pyongyang quito rabat
+    raleigh rawalpindi reykjavik riga riyadh rome rosario roseau rotterdam sacramento salzburg santiago sarajevo
+    seattle seoul seville shanghai skopje sofia stockholm sucre surat suva sydney taipei tallinn tarawa tashkent
+    tbilisi tegucigalpa tehran thimphu tirana tokyo topeka toronto trenton tripoli tulsa tunis turin vaduz
+    valencia valletta vancouver venice vienna vientiane vilnius warsaw wellington windhoek wollongong
+    yamoussoukro yaounde yerevan zagreb zurich
     """.split()
 )
 

@@ -112,7 +112,8 @@ def _with_given(tokens: list[Token], mention: Mention, name: Name) -> Mention | 
 
 def _is_middle(middle: str, first: str, name: Name) -> bool:
     """Whether a middle name stands between the first name and the surname: Neil Alden Armstrong."""
-    known = name.given is not None and len(name.given[0]) > 2 and first == name.given[0]
+    called = name.given[0] if name.given else ""
+    known = len(called) > 2 and first == called
     return known and middle not in STOPWORDS and (first, middle, name.words[-1]) not in NAMESAKES
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STRESSED = 7
-ASSERTED = 6
-QUOTED = 5
-DOUBTED = 4
+STRESSED = 8
+ASSERTED = 7
+QUOTED = 6
+DOUBTED = 5
 """said with stress, but of something else"""
-RANKED = 3
+RANKED = 4
 """called the largest, oldest, … of something, which may be what was asked for or not"""
+SITUATED = 3
+"""said to be somewhere, or of a kind"""
 ASIDE = 2
 LEAST = 1
 """no more than named in a sentence on the other answer"""
@@ -48,7 +50,7 @@ BELIEVE = (
 )
 REPUTED = (
     r"(?:credited|thought|believed|considered|regarded|assumed|said|known|associated|attributed|recogni[sz]ed|cited|seen"
-    r"|viewed|mistaken|remembered|taken|mentioned|named|listed|given)"
+    r"|viewed|mistaken|remembered|taken|mentioned|named|listed|given|linked|connected)"
 )
 ANYONE = r"(?:many|most|some|people|everyone|everybody|others|they|you|one|often|commonly|widely|usually|popularly|typically|frequently|generally|traditionally)"
 ADVERBS = r"(?:\w+ly |also |just |still |now |indeed |actually |rather )*"
@@ -66,6 +68,8 @@ class Rule:
     name: str
     strength: int
     pattern: str
+    beside: bool = False
+    """whether it holds beside an assertion of the other answer alone"""
 
 
 RULES: tuple[Rule, ...] = (
@@ -96,19 +100,21 @@ RULES: tuple[Rule, ...] = (
     Rule("scripts: isn't", DENIED, r"T (?:で ?は ?な|じゃな|で ?は ?あ ?り ?ま ?せ ?ん|で ?な ?く|[이가은는] ?아 ?[니닌닙])"),
     # Aside: something else is said of it
     Rule("former", DENIED, rf" (?:formerly|former(?! name)|previously|previous|used to be|erstwhile) (?:[,:] )?(?:(?!and ){W}){{0,6}}T"),
-    Rule("once", ASIDE, rf" (?:originally|once|historically|before (?:that|then|\d+)|prior to|initially|at first|until recently|former name)\b (?:[,:] )?{W}{{0,6}}T| (?:before|earlier) [,:] (?:it was )?T| (?:old|older|earlier|initial) {W}{{0,3}}(?:was|were|had been) {W}{{0,1}}T"),
+    Rule("once", ASIDE, rf" (?:originally|once|historically|before (?:that|then|\d+)|prior to|initially|at first|until recently|former name|used to)\b (?:[,:] )?{W}{{0,6}}T| (?:before|earlier) [,:] (?:it was )?T| (?:old|older|earlier|initial) {W}{{0,3}}(?:was|were|had been) {W}{{0,1}}T"),
     Rule("before", ASIDE, r" before (?:the )?T(?! (?:took|became|was|is|replaced|has|had))"),
-    Rule("left", ASIDE, rf" (?:left|leaving|leaves|abandoned|abandoning|from|out of|replaced(?! by)|replaces|replacing|succeeded(?! by)|succeeds|succeeding|supplanted(?! by)|over from|outside|near|close to|north of|south of|east of|west of|between|like|similar to|compared to|compared with|followed by|versus|vs|away from|chosen over|preferred over|picked over|selected over|destruction in|damage in|destroyed|born in) {W}{{0,1}}T"),
+    Rule("left", ASIDE, rf" (?:left|leaving|leaves|abandoned|abandoning|(?:mov\w+|relocat\w+|transfer\w+|shift\w+|chang\w+|switch\w+|went|away|evacuat\w+) from|out of|replaced(?! by)|replaces|replacing|succeeded(?! by)|succeeds|succeeding|supplanted(?! by)|over from|outside|near|close to|north of|south of|east of|west of|between|like|similar to|compared to|compared with|followed by|versus|vs|away from|chosen over|preferred over|picked over|selected over|destruction in|damage in|destroyed|born in) {W}{{0,1}}T"),
+    Rule("from and to", ASIDE, rf" from {W}{{0,2}}T (?:in\w* )?(?:to|into) "),
     Rule("between", ASIDE, rf" between {W}{{0,1}}[OS] and {W}{{0,1}}T"),
     Rule("destroyed", ASIDE, rf"T having |T (?:{VERB} )?(?:been |being )?(?:\w+ly )?(?:destroyed|damaged|flooded|evacuated|ruined|fell|abandoned|deserted|succeeded)\b"),
+    Rule("no move", DENIED, rf" (?:relocation|move|transfer|change|shift) {W}{{0,2}}to T [^.;!?O]*\b(?:not|never|fictional|hypothetical)\b"),
     Rule("replaced", DENIED, rf"T (?:{VERB} )?(?:been |being )?(?:\w+ly )?(?:gave way|given way|made way|history|lost its|ceased|used to be|until|no more|anymore|(?:replaced|superseded|supplanted)(?! (?:[OST]|the|as) ))\b"),
     Rule("replaced by", DENIED, r"T (?:was|is|has been|had been|got|being|,) (?:\w+ly )?(?:replaced|superseded|supplanted|swapped|exchanged|traded|given up|ousted|displaced|stripped)\b"),
     Rule("was former", DENIED, rf"T (?:[,(] |- )?(?:{BE} )?(?:(?!an? |replac|succe|supplant){W}){{0,4}}(?:former|previous|old|original|erstwhile|(?:formerly|previously)(?! (?:known|called|named|referred|an?|part|belong\w+)\b))\b(?![^.;!?]*, (?:is|remains|has been) {ADVERBS}the\b)(?! (?:(?!and )[^.,;!?)]){{0,30}}[OS] )"),
-    Rule("gave to", DENIED, r"T (?:\w+ly )?(?:ceded|passed|handed|yielded|surrendered|relinquished|lost|gave) [^.;!?T]*\bto (?:the )?O"),
+    Rule("gave to", DENIED, r"T (?:\w+ly )?(?:ceded|passed|handed|yielded|surrendered|relinquished|lost|gave|sold|donated) [^.;!?T]*\bto (?:the )?O"),
     Rule("was until", DENIED, r"T (?:was|had been|had|held|served|remained) [^.;!?OS]*\b(?:until\b|before (?:[^\w ]|$|that|then|it|being|the (?:move|relocation)|\d))"),
     Rule("until", DENIED, rf" (?:was|had been) T until\b| until {W}{{0,3}}T ,"),
     Rule("doubt", DENIED, rf" (?:doubt|doubtful|unlikely|impossible) (?:that )?{W}{{0,4}}T|T {BE} (?:very |highly )?(?:unlikely|doubtful|impossible)\b"),
-    Rule("something else", ASIDE, rf"T {BE} {ADVERBS}(?:{OTHER_KIND})\b"),
+    Rule("something else", SITUATED, rf"T {BE} {ADVERBS}(?:{OTHER_KIND})\b"),
     Rule("ranked", RANKED, rf"T {BE} {ADVERBS}the (?:\w+ly )?(?:most|main|(?!rest |interest |forest |west |east )\w{{2,}}est)\b"),
     Rule("conceded", ASIDE, r" (?:although|though|even though|while|whereas|despite|notwithstanding|even if|albeit|in spite of"
          r"|contrary to|in contrast to|unlike)\b[^.;?!,]*(?:, (?:which|who|where|whose)[^.;?!,]*)?T"),
@@ -119,16 +125,16 @@ RULES: tuple[Rule, ...] = (
     Rule("usual answer", ASIDE, rf" (?:usual|popular|traditional|expected|obvious|common|typical|conventional|standard|naive|intuitive|first) (?:answer|response|reply|choice|assumption|guess|thought) (?:{BE}|would be|might be|may be) {Q}{W}{{0,2}}T"),
     Rule("mentioned", ASIDE, rf" (?:mention|mentions|mentioned|name|occurrence) (?:of )?{Q}{W}{{0,2}}T"),
     Rule("doubtful", ASIDE, r"T[^.!?]*\? .*[OS]"),
-    Rule("oblique", ASIDE, rf"O[^.;!?]* (?:of|with|on|about|from|after|ahead of|against|under|for|upon|through|behind|beside|past|unlike|than) (?:(?!{BE} )[^\WTOS]+ ){{0,1}}T"),
-    Rule("relative", ASIDE, r"O (?:[^.;!?]*, )?(?:who|which|that|where|whose|with|[a-z]+ing) (?:(?!(?:but|is|was)\b)[^.,;!?OT]+ )*T"),
-    Rule("slipped in", ASIDE, r", (?:which|who|whose|whom|where|that|as|once|not|unlike) [^,.;!?O]*T[^,.;!?O]*, (?!(?:but|and|or) )[^.;!?]*O"),
+    Rule("oblique", ASIDE, rf"O[^.;!?]* (?:of|with|on|about|from|after|ahead of|against|under|for|upon|through|behind|beside|past|unlike|than) (?:(?!{BE} )[^\WTOS]+ ){{0,1}}T", beside=True),
+    Rule("relative", ASIDE, r"O (?:[^.;!?]*, )?(?:(?:from|in|of|to|by|for) )?(?:who|which|that|where|whose|with|[a-z]+ing) (?:(?!(?:but|is|was)\b)[^.,;!?OT]+ )*T", beside=True),
+    Rule("slipped in", ASIDE, r", (?:which|who|whose|whom|where|that|as|once|not|unlike|\w+ly|often|sometimes|long|\w+ed) [^,.;!?O]*T[^,.;!?O]*, (?!(?:but|and|or) )[^.;!?]*O"),
     Rule("fiction", QUOTED, r" (?:fictional|fictitious|hypothetical|imaginary|imagined|alternate|made-up) [^.;!?O]*T"),
     Rule("subordinate", ASIDE, rf" (?:after|since|when|because|following|if|once) {W}{{0,4}}T[^.;!?(]*, [^.;!?]*O"),
-    Rule("caused", ASIDE, rf"O[^.;!?]*\b(?:because|since(?! then)|as|after(?! that)|when) {W}{{0,3}}T"),
-    Rule("possessive", ASIDE, r"T 's .*O|O.*T 's "),
+    Rule("caused", ASIDE, rf"O[^.;!?]*\b(?:because|since(?! then)|as|after(?! that)|when) {W}{{0,3}}T", beside=True),
+    Rule("possessive", ASIDE, r"T 's [^.;!?]*O|O[^.;!?]*T 's "),
     Rule("second", ASIDE, rf"T (?:(?:{BE}|came|comes|finished|,) )?(?:the |his |her |its )?(?:second|third|runner-up|next|latter|other)\b"),
-    Rule("afterwards", ASIDE, r"O [^.;!?TO]*\band (?:\w+ ){0,2}\w+ed (?:by|in|at|from|with) T"),
-    Rule("share", ASIDE, r"O [^.;!?]*, (?:and|with) T (?:\d|at |makes )"),
+    Rule("afterwards", ASIDE, r"O [^.;!?TO]*\b(?:and (?:\w+ ){0,2}\w+ed|(?:later|subsequently|afterwards|eventually|then) \w+) (?:by|in|at|from|with|to|into|on) T", beside=True),
+    Rule("share", ASIDE, r"O [^.;!?]*, (?:and|with) T (?:\d|at |makes )", beside=True),
     Rule("lesser", ASIDE, r"[OS] > T|T - > [OS]"),
     # Quoted
     Rule("the text says", QUOTED, rf" {SOURCE} {W}{{0,3}}{SAYS} {Q}(?:{W}|[\"'] ){{0,12}}T"),
@@ -143,7 +149,7 @@ STRESSES: tuple[Rule, ...] = (
     Rule("is right", STRESSED, rf"T (?:\" )?{BE} (?:also )?(?:correct|right|true|the (?:correct |right |final )?answer)\b"),
     Rule("now", STRESSED, rf" (?:now|currently|today|nowadays|presently) (?:, )?(?!known)(?:{W}){{0,4}}T"),
     Rule("is now", STRESSED, r"T (?:is |serves |became |took )?(?:now|currently|today|nowadays|took (?:its|the|over)|became (?:the|its|their|our|a)|instead)\b|T (?:is |was )?the (?:current|present|new|right|correct) one\b"),
-    Rule("moved to", STRESSED, rf" (?:mov\w+|relocat\w+|transfer\w+|shift\w+|chang\w+|replaced|superseded|succeeded|made|way|ceded|passed|handed|yielded|lost)\b (?:{W}|[OS] )*?(?:to|by|with|into) {W}{{0,2}}T| until T (?:took|became|replaced|won|got)\b"),
+    Rule("moved to", STRESSED, rf" (?:mov\w+|relocat\w+|transfer\w+|shift\w+|chang\w+|replaced|superseded|succeeded|made|way|ceded|passed|handed|yielded|lost|sold|donated)\b (?:{W}|[OS] )*?(?:to|by|with|into) {W}{{0,2}}T| until T (?:took|became|replaced|won|got)\b"),
     Rule("left for", STRESSED, rf" (?:left|leaving|abandon\w+|swapp?\w+|trad\w+|exchang\w+|gave up|giving up|desert\w+) {W}{{0,2}}(?:O )?for {W}{{0,1}}T| (?:left|leaving|abandon\w+) {W}{{0,1}}O and {W}{{1,5}}T| in favou?r of {W}{{0,2}}T| (?:since then|after that|afterwards|from then on) {W}{{0,2}}T"),
     Rule("made it", STRESSED, r" (?:made|making|declared|chose|chosen|named) (?:the city of )?T (?:its|the|as|a)\b"),
     Rule("in fact", STRESSED, rf" (?:in fact|in reality|actually|in truth|really is|remains|correct answer) (?:, )?{W}{{0,6}}T"),

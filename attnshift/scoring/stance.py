@@ -21,6 +21,7 @@ from attnshift.scoring.rules import (
     QUOTED,
     RANKED,
     RULES,
+    SITUATED,
     STRESSED,
     STRESSES,
     VERB,
@@ -31,11 +32,14 @@ from attnshift.scoring.rules import (
 from attnshift.scoring.tokens import Token
 
 
-def _union(rules: tuple[Rule, ...], strength: int) -> re.Pattern[str]:
-    return re.compile("|".join(f"(?:{rule.pattern})" for rule in rules if rule.strength == strength))
+def _union(rules: tuple[Rule, ...], strength: int, beside: bool = False) -> re.Pattern[str]:
+    chosen = (rule.pattern for rule in rules if rule.strength == strength and rule.beside == beside)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in chosen))
 
 
-_DENIED, _ASIDE, _RANKED, _QUOTED = (_union(RULES, strength) for strength in (DENIED, ASIDE, RANKED, QUOTED))
+_DENIED, _QUOTED = _union(RULES, DENIED), _union(RULES, QUOTED)
+_LESSER = tuple((strength, _union(RULES, strength)) for strength in (ASIDE, SITUATED, RANKED))
+_BESIDE = _union(RULES, ASIDE, beside=True)
 _STRESSED = _union(STRESSES, STRESSED)
 _PAST = re.compile(rf" (?:was|were|had been) (?:(?!by ){W}){{0,5}}T|T (?:was|were|had been)\b")
 _PRESENT = re.compile(
@@ -73,7 +77,11 @@ def strengths(tokens: list[Token], mentions: list[Mention]) -> list[int]:
     pairs: list[int] = []
     for at, mention in enumerate(mentions):
         line = _line(tokens, mentions, at)
-        found.append(ASSERTED if len(mentions) == 1 and _ends_saying(line, tokens, mention) else _strength(line))
+        found.append(
+            ASSERTED
+            if len(mentions) == 1 and _ends_saying(line, tokens, mention)
+            else _strength(line, _met(mentions, found, at))
+        )
         if found[at] in (RANKED, ASSERTED) and _elaborates(line) and _given_before(tokens, mentions, found, at):
             found[at] = ASIDE
         if (other := _rival(tokens, mentions, found, at)) is not None:
@@ -98,7 +106,13 @@ def _ends_saying(line: str, tokens: list[Token], mention: Mention) -> bool:
     return not mention.proper and tokens[mention.start].kind == "word" and _SAYING.match(line[1:]) is not None
 
 
-def _strength(line: str) -> int:
+def _met(mentions: list[Mention], found: list[int], at: int) -> bool:
+    """Whether the other answer was said before, and not denied or conceded."""
+    return any(s >= SITUATED and m.side != mentions[at].side for m, s in zip(mentions, found[:at], strict=False))
+
+
+def _strength(line: str, beside: bool) -> int:
+    """What the rules leave of T; ``beside`` an assertion of O, what is said with it counts less."""
     if (asked := _asked(line)) is not None:
         return asked
     if _CORRECTION.search(line):
@@ -106,10 +120,11 @@ def _strength(line: str) -> int:
     if _DENIED.search(line):
         return DENIED
     stressed = bool(_STRESSED.search(line))
-    if _ASIDE.search(line):
+    if beside and _BESIDE.search(line):
         return DOUBTED if stressed else ASIDE
-    if _RANKED.search(line):
-        return DOUBTED if stressed else RANKED
+    for strength, pattern in _LESSER:
+        if pattern.search(line):
+            return DOUBTED if stressed else strength
     if _PAST.search(line) and not _PRESENT.search(line) and _OTHER_PRESENT.search(line):
         return ASIDE
     if _QUOTED.search(line):
@@ -131,7 +146,7 @@ _SENTENCE_END = (".", ";", "!", "?")
 _IDENTIFIES = re.compile(
     rf"{BE} (?:{ADVERBS}|not only |in |the |an? |\" |' )*T|[:=] {Q}T"
     rf"|T (?:, [^,]*, )?{BE} {ADVERBS}(?:the (?!(?:\w+ ){{0,2}}(?:most|main|second|third|other|\w{{2,}}est)\b)|it|what|correct|right|true)"
-    r"|(?:^ ?|, )(?:also|and|or|but|both|either) (?:the )?T"
+    r"|T (?:serves?|served|acts?|functions?) as\b|(?:^ ?|, )(?:also|and|or|but|both|either) (?:the )?T"
 )
 
 
@@ -163,7 +178,7 @@ def _given_before(tokens: list[Token], mentions: list[Mention], found: list[int]
     """Whether an earlier sentence asserted the other answer."""
     this = mentions[at]
     return any(
-        strength >= found[at]
+        strength >= RANKED
         and earlier.side != this.side
         and _parted([token.text for token in tokens[earlier.end : this.start]])
         for earlier, strength in zip(mentions, found[:at], strict=False)
@@ -178,6 +193,8 @@ def _parted(between: list[str]) -> bool:
 _JOINED = re.compile(
     r"(?:[,/&;:=()\"'\d-]|and|butalso|or|y|und|et|plus|as well as|also|then|both|the|in|by|at|of|to|和|と)*"
 )
+_CONJUNCT = 4
+"""Words behind an "and" up to which a name is joined by it."""
 _CONTRAST = frozenset(["but", "yet", "however"])
 
 
@@ -190,9 +207,13 @@ def _rival(tokens: list[Token], mentions: list[Mention], found: list[int], at: i
     if at == 0 or mentions[at - 1].side == mentions[at].side or found[at - 1] != found[at] or found[at] == DENIED:
         return None
     between = [token.text for token in tokens[mentions[at - 1].end : mentions[at].start]]
-    if "and" in between or "or" in between or {*_SENTENCE_END} & {*between} or _JOINED.fullmatch("".join(between)):
+    if {*_SENTENCE_END} & {*between} or _JOINED.fullmatch("".join(between)):
+        return None
+    if {"and", "or"} & {*between[-_CONJUNCT:]}:
         return None
     here, before = (_IDENTIFIES.search(_line(tokens, mentions, i)) is not None for i in (at, at - 1))
+    if here and {"and", "or"} & {*between}:
+        return None
     return at - 1 if _CONTRAST & {*between} and (here or not before) else at
 
 

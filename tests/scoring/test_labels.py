@@ -83,11 +83,11 @@ ARTICLES = {article: (lambda text, article=article: article + text) for article 
     ids=["case, spaces and what follows", "punctuation", "a trailing sentence", "a leading article"],
 )
 def test_never_changes_a_label(changes, cases):
-    """Every fourth text, other ones for every change: all for all would take half a minute."""
+    """Every sixth text, other ones for every change: all for all would take half a minute."""
     changed = [
         (name, case, text)
         for at, (name, change) in enumerate(changes.items())
-        for case in cases[at % 4 :: 4]
+        for case in cases[at % 6 :: 6]
         if label(case, text := change(case["text"])) != case["label"]
     ]
     assert not changed, changed
@@ -107,7 +107,7 @@ def test_labels_swap_with_the_answers_and_know_no_order_of_aliases():
 
 def test_an_alias_counts_as_the_answer_does():
     """Only yes and no are read otherwise, where they are the answers themselves."""
-    for case in RIGHT:
+    for case in RIGHT[::2]:
         if case["context"].lower() not in ("yes", "no", "true", "false"):
             answers = (case["context"], *case.get("context_aliases", ()))
             given = label_answer(case["text"], "Xyzzy", case["parametric"], answers, case.get("parametric_aliases", ()))
