@@ -19,7 +19,7 @@ Label = Literal["context", "parametric", "both", "neither"]
 LABELS: tuple[Label, ...] = get_args(Label)
 
 SCORER = "attnshift-rules"
-SCORER_VERSION = 4
+SCORER_VERSION = 5
 """Rises whenever a rule changes a label, so that labels of two scorers are never mixed unseen."""
 
 

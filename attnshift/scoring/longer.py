@@ -121,7 +121,7 @@ def _lengthens(text: str, words: list[str], mention: Mention) -> bool:
     if text == "city":
         return words[-1] in CITY_NAMESAKES
     if text in EPONYMOUS:
-        return mention.doubt == 0
+        return mention.doubt == 0 or mention.person
     if text in FEATURES:
         first_name = words[-1] in FIRST_NAMES and not mention.person  # Victoria Falls
         return (known or first_name or words[-1] in ADJECTIVES) and len(words) == 1
