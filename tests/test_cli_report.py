@@ -51,3 +51,17 @@ def test_a_report_of_a_trainers_run(command, trace, tmp_path):
 def test_bad_input_is_named(command, trace, tmp_path, arguments, quoted):
     done = command("report", *(a.format(tmp=tmp_path, trace=trace) for a in arguments))
     assert is_one_block(done, quoted)
+
+
+def test_a_report_of_results_made_elsewhere(command, tmp_path):
+    row = {"step": 0, "item": "a", "generation": "Lyon", "context": "Avalon made Lyon its capital.",
+           "question": "What is Avalon's capital?", "context_answer": "Lyon", "parametric_answer": "Paris"}  # fmt: skip
+    (tmp_path / "mine.json").write_text(json.dumps([row, row | {"step": 5, "generation": "Paris"}]), encoding="utf-8")
+    command("ingest", tmp_path / "mine.json", "-o", tmp_path / "trace")
+    done = command("report", tmp_path / "trace", "-o", tmp_path / "r.html")
+    assert done.code == 0, done.err
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert f"attnshift ingest {tmp_path / 'mine.json'}" in page
+    assert "made elsewhere" in page
+    held = json.loads(page.partition('id="items-data">')[2].partition("</script>")[0])
+    assert [item["l"] for item in held["items"]] == ["cp"]

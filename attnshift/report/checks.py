@@ -62,6 +62,8 @@ def _failures(trace: xr.Dataset) -> Check:
 
 
 def _weights(trace: xr.Dataset) -> Check:
+    if "ingested_from" in trace.attrs:
+        return Check("Weights", "unknown", "these are results that were made elsewhere")
     if "checkpoint_digest" not in trace.coords:
         return Check("Weights", "unknown", "the trace keeps no digests")
     digests = [str(digest) for digest in np.atleast_1d(trace["checkpoint_digest"].values)]
@@ -87,6 +89,8 @@ def _precision(trace: xr.Dataset) -> Check | None:
     if "dtype" not in trace.coords:
         return None
     kinds = sorted({str(kind) for kind in np.atleast_1d(trace["dtype"].values)})
+    if kinds == [""]:
+        return None
     if len(kinds) > 1:
         return Check("Precision", "look", f"checkpoints were measured in {' and '.join(kinds)}")
     return Check("Precision", "pass", f"all checkpoints in {kinds[0]}")
@@ -197,10 +201,11 @@ def _fall(trace: xr.Dataset) -> Check | None:
     test, means = inversion_test(series), series.means[np.isfinite(series.means)]
     if test.reason is not None:
         return Check("Fall and noise", "unknown", test.reason)
-    line = f"checkpoints stray by {test.noise.sd:.1f} points (sd) around their trend; smoothed, the curve falls by "
-    line += f"{test.fall:.0f} points from its peak: {p_text(test.p_value)} in a series that never falls, "
-    line += f"{p_text(test.p_correlated)} if noise persists from one checkpoint to the next"
-    line += ", as it seems to" * test.suspicious
+    line = (
+        f"smoothed, the curve falls by {test.fall:.0f} points from its peak; checkpoints stray by {test.noise.sd:.1f} "
+    )
+    line += f"points (sd): {p_text(test.p_value)} in a series that never falls, {p_text(test.p_correlated)} if noise "
+    line += f"persists from one checkpoint to the next{', as it seems to' * test.suspicious}"
     told = means.max() - means[-1] >= CLEAR_FALL
     return Check("Fall and noise", "look" if told and test.p_correlated >= SURE else "pass", line)
 

@@ -17,7 +17,7 @@ class Origin:
     """How a trace was made."""
 
     command: str
-    """`attnshift trace` with the settings of this trace"""
+    """`attnshift trace` with the settings of this trace, or `attnshift ingest` with its files"""
     facts: tuple[tuple[str, str], ...]
     checkpoints: tuple[tuple[str, ...], ...]
     """step, epoch, dtype, digest and folder (within the run, where it lies there) of each"""
@@ -46,6 +46,8 @@ def origin_of(trace: xr.Dataset) -> Origin:
 
 def _command(trace: xr.Dataset, recipe: dict[str, str]) -> str:
     """The trace's settings as arguments; the data are told by their digests, for their files aren't in the trace."""
+    if files := attribute(trace, "ingested_from", []):
+        return shlex.join(["attnshift", "ingest", *map(str, files)])
     words = ["attnshift", "trace", "--ckpts", str(trace.attrs.get("run", "RUN"))]
     if "template" in trace.attrs:
         words += ["--template", str(trace.attrs["template"])]
@@ -63,9 +65,9 @@ def _command(trace: xr.Dataset, recipe: dict[str, str]) -> str:
 def _facts(trace: xr.Dataset, recipe: dict[str, str]) -> Iterator[tuple[str, str]]:
     attributes = trace.attrs
     for name in ("run", "attnshift_version", "torch", "transformers", "device", "threads", "token_budget"):
-        if name in attributes:
+        if str(attributes.get(name, "")):
             yield name.replace("_", " ").removesuffix(" version"), str(attributes[name])
-    if "grouping" in attributes:
+    if attributes.get("grouping"):
         yield "groups", str(attributes["grouping"])
     for name, value in recipe.items():
         digest = " (digest)" if name in ("items", "examples", "groups") else ""
@@ -76,7 +78,7 @@ def _facts(trace: xr.Dataset, recipe: dict[str, str]) -> Iterator[tuple[str, str
 
 
 def _checkpoints(trace: xr.Dataset) -> Iterator[tuple[str, ...]]:
-    inside = f"{trace.attrs.get('run', '')}/"
+    inside = f"{trace.attrs.get('run') or '.'}/"
     columns = [
         [str(value).removeprefix(inside) for value in np.atleast_1d(trace[name].values)] if name in trace.coords else []
         for name in ("dtype", "checkpoint_digest", "checkpoint")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
@@ -128,7 +129,8 @@ def _told(trace: xr.Dataset) -> _Told:
         return _Told(None, error.problem)
 
 
-def _table(found: Verdict) -> Iterator[tuple[str, list[str]]]:
+def _table(found: Verdict) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Rows of numbers at start, peak and end, each with its 95 % interval where it has one."""
     rows: list[tuple[str, Phases | None, str]] = [
         ("counterfactual accuracy (%)", found.counterfactual, ".1f"),
         ("parametric accuracy (%)", found.parametric, ".1f"),
@@ -137,9 +139,11 @@ def _table(found: Verdict) -> Iterator[tuple[str, list[str]]]:
         ("critical examples' part of the loss (%)", found.loss_share, ".1f"),
         ("gradient norm, critical / non-critical", found.gradient_ratio, ",.2f"),
     ]
+    bounds = [f"{low:.0f} to {high:.0f}" if isfinite(low + high) else "" for low, high in found.certainty.intervals]
     for name, phases, form in rows:
         if phases is not None:
-            yield name, [format(value, form) for value in phases]
+            of_items = bounds if phases is found.counterfactual else ["", "", ""]
+            yield name, [(format(value, form), interval) for value, interval in zip(phases, of_items, strict=True)]
 
 
 def _unbroken(text: str) -> str:
