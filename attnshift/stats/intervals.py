@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod, sqrt
 from statistics import NormalDist
 
@@ -46,37 +48,33 @@ def cluster_wilson(
 
     Where every cluster has one item this is `wilson`. Else n is the number of independent items that would vary as
     much, p(1-p) / v with v the variance by leaving out one cluster at a time, and z is Student's t with the degrees of
-    freedom of `_Spread` (the idea: Kott & Carr 1997; Dean & Pagano 2015, J Surv Stat Methodol 3:484). Where all items
+    freedom of `_Spread.t` (the idea: Kott & Carr 1997; Dean & Pagano 2015, J Surv Stat Methodol 3:484). Where all items
     agree every cluster counts as one item. Each series leaves out its NaN values; no values give NaN, and so do the
     bounds of a single cluster whose items differ.
     """
-    array = np.asarray(values, np.float64)
-    estimate, low, high = (np.full(array.shape[:-1], np.nan) for _ in range(3))
-    for place in np.ndindex(array.shape[:-1]):
-        row = array[place]
-        present = np.isfinite(row)
-        codes = cluster_codes(np.asarray(clusters)[present])
-        count = codes.max() + 1 if len(codes) else 0
-        if count == present.sum():
-            share = wilson(row[present].sum(), count, level)
-        else:
-            share = _clustered_share(_Spread.of(row[present], codes), level)
-        estimate[place], low[place], high[place] = share.estimate, share.low, share.high
-    return Interval(estimate[()], low[()], high[()])
+    return _by_presence(values, clusters, lambda rows, codes: _clustered_shares(rows, codes, level))
 
 
-def _clustered_share(spread: _Spread, level: float) -> Interval:
-    share, clusters = spread.mean, len(spread.sizes)
+def _clustered_shares(
+    rows: Float[np.ndarray, "series item"], codes: Shaped[np.ndarray, "item"], level: float
+) -> Float[np.ndarray, "3 series"]:
+    clusters = int(codes.max()) + 1
+    if clusters == len(codes):
+        found = wilson(rows.sum(1), clusters, level)
+        return np.stack([np.asarray(found.estimate), np.asarray(found.low), np.asarray(found.high)])
+    spread = _Spread.of(rows, codes)
+    share, agreed = spread.mean, np.isin(spread.mean, (0, 1))
     if clusters == 1:
-        bounds = (share, share) if share in (0, 1) else (np.nan, np.nan)
-        return Interval(share, *bounds)
-    if share in (0, 1):
-        return wilson(share * clusters, clusters, level)
-    effective = share * (1 - share) / spread.variance if spread.variance > 0 else float(spread.sizes.sum())
-    return _score_interval(np.array(share), np.array(effective), float(t_quantile(level, spread.df)))
+        bound = np.where(agreed, share, np.nan)
+        return np.stack([share, bound, bound])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        items = np.where(spread.variance > 0, share * (1 - share) / spread.variance, len(codes))
+    edge, inside = wilson(share * clusters * agreed, clusters, level), _score_interval(share, items, spread.t(level))
+    bounds = zip((edge.low, edge.high), (inside.low, inside.high), strict=True)
+    return np.stack([share, *(np.where(agreed, at_edge, within) for at_edge, within in bounds)])
 
 
-def _score_interval(p: NDArray[np.float64], n: NDArray[np.float64], z: float) -> Interval:
+def _score_interval(p: NDArray[np.float64], n: NDArray[np.float64], z: float | NDArray[np.float64]) -> Interval:
     with np.errstate(invalid="ignore", divide="ignore"):
         centre = p + z**2 / (2 * n)
         reach = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
@@ -87,49 +85,52 @@ def _score_interval(p: NDArray[np.float64], n: NDArray[np.float64], z: float) ->
 
 @dataclass(frozen=True)
 class _Spread:
-    """How the mean over items varies when clusters of items come by chance."""
+    """How means over items vary when clusters of items come by chance; a number per series."""
 
     sizes: Float[np.ndarray, "cluster"]
-    sums: Float[np.ndarray, "cluster"]
+    sums: Float[np.ndarray, "cluster series"]
 
     @classmethod
-    def of(cls, values: Float[np.ndarray, "item"], codes: Shaped[np.ndarray, "item"]) -> _Spread:
-        return cls(np.bincount(codes).astype(np.float64), np.bincount(codes, weights=values))
+    def of(cls, rows: Float[np.ndarray, "series item"], codes: Shaped[np.ndarray, "item"]) -> _Spread:
+        sizes = np.bincount(codes).astype(np.float64)
+        sums = np.zeros((len(sizes), len(rows)))
+        np.add.at(sums, codes, rows.T)
+        return cls(sizes, sums)
 
     @property
-    def mean(self) -> float:
-        return float(self.sums.sum() / self.sizes.sum())
+    def mean(self) -> Float[np.ndarray, "series"]:
+        return self.sums.sum(0) / self.sizes.sum()
 
-    @property
-    def without(self) -> Float[np.ndarray, "cluster"]:
+    @cached_property
+    def parts(self) -> Float[np.ndarray, "cluster series"]:
         """Mean without each cluster, less the mean of these means."""
-        left = (self.sums.sum() - self.sums) / (self.sizes.sum() - self.sizes)
-        return left - left.mean()
+        left = (self.sums.sum(0) - self.sums) / (self.sizes.sum() - self.sizes)[:, None]
+        return left - left.mean(0)
 
     @property
-    def variance(self) -> float:
+    def variance(self) -> Float[np.ndarray, "series"]:
         """Of the mean, by leaving out one cluster at a time."""
-        clusters = len(self.sizes)
-        return float((self.without**2).sum() * (clusters - 1) / clusters)
+        return (self.parts**2).sum(0) * (1 - 1 / len(self.sizes))
 
     @property
-    def acceleration(self) -> float:
+    def acceleration(self) -> Float[np.ndarray, "series"]:
         """How the standard error grows with the mean (Efron 1987, JASA 82:171)."""
-        squares = (self.without**2).sum()
-        return float(-(self.without**3).sum() / (6 * squares**1.5)) if squares > 0 else 0.0
+        squares = (self.parts**2).sum(0)
+        return -(self.parts**3).sum(0) / np.where(squares > 0, 6 * squares**1.5, 1)
 
-    @property
-    def df(self) -> float:
-        """Degrees of freedom of `variance`: 2 (Σc²)² / (Σc⁴ − (Σc²)²/G) over the G clusters' parts c.
+    def t(self, level: float) -> Float[np.ndarray, "series"]:
+        """Student's quantile for `variance`: 2 (Σc²)² / (Σc⁴ − (Σc²)²/G) degrees of freedom over the G clusters' parts.
 
-        2 mean² / variance of the estimate, by the parts' own kurtosis: few where few clusters carry the variance, as
-        where a rare answer comes in clusters. At most what unequal sizes leave, (Σn)²/Σn² − 1, at least 1.
+        That is 2 mean² / variance of the estimate, by the parts' own kurtosis: few where few clusters carry the
+        variance, as where a rare answer comes in clusters. At most what unequal sizes leave, (Σn)²/Σn² − 1, at least 1.
         """
-        squares = self.without**2
+        squares = self.parts**2
         most = max(float(self.sizes.sum() ** 2 / (self.sizes**2).sum()) - 1, 1.0)
-        excess = (squares**2).sum() - squares.sum() ** 2 / len(squares)
-        scale = squares.sum() ** 2
-        return float(np.clip(2 * scale / excess, 1, most)) if excess > 1e-12 * scale else most
+        scale = squares.sum(0) ** 2
+        excess = (squares**2).sum(0) - scale / len(squares)
+        known = excess > 1e-12 * scale
+        df = np.where(known, 2 * scale / np.where(known, excess, 1), most)
+        return t_quantile(level, np.clip(df, 1, most))
 
 
 def cluster_mean_interval(
@@ -150,6 +151,15 @@ def cluster_mean_interval(
     exactly that number, no values NaN. A single cluster whose items differ has NaN for bounds: nothing says how
     clusters vary.
     """
+    return _by_presence(values, clusters, lambda rows, codes: _bootstrap(rows, codes, level, draws, seed))
+
+
+def _by_presence(
+    values: ArrayLike,
+    clusters: ArrayLike,
+    interval: Callable[[Float[np.ndarray, "series item"], Shaped[np.ndarray, "item"]], Float[np.ndarray, "3 series"]],
+) -> Interval:
+    """Estimate and bounds of every series; those that lack the same items are taken together, without these."""
     array = np.asarray(values, np.float64)
     rows = array.reshape(prod(array.shape[:-1]), array.shape[-1])
     labels = np.asarray(clusters)
@@ -158,7 +168,7 @@ def cluster_mean_interval(
     for number, present in enumerate(masks):
         chosen = mask_of_row.ravel() == number
         if present.any():
-            found[:, chosen] = _bootstrap(rows[chosen][:, present], labels[present], level, draws, seed)
+            found[:, chosen] = interval(rows[chosen][:, present], cluster_codes(labels[present]))
     estimate, low, high = found.reshape(3, *array.shape[:-1])
     return Interval(estimate[()], low[()], high[()])
 
@@ -170,42 +180,51 @@ def cluster_codes(labels: Shaped[np.ndarray, "item"]) -> Shaped[np.ndarray, "ite
 
 
 def _bootstrap(
-    rows: Float[np.ndarray, "series item"], labels: Shaped[np.ndarray, "item"], level: float, draws: int, seed: int
+    rows: Float[np.ndarray, "series item"], codes: Shaped[np.ndarray, "item"], level: float, draws: int, seed: int
 ) -> Float[np.ndarray, "3 series"]:
     """Estimate, low and high of the mean of every row."""
     start = rows[:, 0]  # taken off, so that equal values are exact zeros
-    codes = cluster_codes(labels)
-    sizes = np.bincount(codes)
-    sums = np.zeros((len(sizes), len(rows)))
-    np.add.at(sums, codes, (rows - start[:, None]).T)
-    estimate = start + sums.sum(0) / sizes.sum()
-    if len(sizes) == 1:
+    spread = _Spread.of(rows - start[:, None], codes)
+    estimate, clusters = start + spread.mean, len(spread.sizes)
+    if clusters == 1:
         bound = np.where(np.ptp(rows, axis=1) == 0, estimate, np.nan)
         return np.stack([estimate, bound, bound])
-    rng, even = np.random.default_rng(seed), np.full(len(sizes), 1 / len(sizes))
+    rng, even = np.random.default_rng(seed), np.full(clusters, 1 / clusters)
     means = np.empty((draws, len(rows)))
-    for block in np.array_split(means, draws * len(sizes) // 1_000_000 + 1):  # views; megabytes at a time
+    for block in np.array_split(means, draws * clusters // 1_000_000 + 1):  # views; megabytes at a time
         # How often each cluster is drawn, not which: the means are then one product of matrices.
-        times = rng.multinomial(len(sizes), even, len(block)).astype(np.float64)
-        block[:] = (times @ sums) / (times @ sizes)[:, None]
-    low, high = np.empty((2, len(rows)))
-    for row, (mean, total) in enumerate(zip(means.T, sums.T, strict=True)):
-        spread = _Spread(sizes.astype(np.float64), total)
-        low[row], high[row] = np.quantile(mean, _places(mean, spread, level))
-    return np.stack([estimate, start + low, start + high])
+        times = rng.multinomial(clusters, even, len(block)).astype(np.float64)
+        block[:] = (times @ spread.sums) / (times @ spread.sizes)[:, None]
+    bounds = [start + _quantiles(means, place) for place in _places(means, spread, level)]
+    return np.stack([estimate, *bounds])
 
 
-def _places(means: Float[np.ndarray, "draw"], spread: _Spread, level: float) -> list[float]:
-    """The two quantiles of the drawn means that are the bounds."""
+def _places(
+    means: Float[np.ndarray, "draw series"], spread: _Spread, level: float
+) -> list[Float[np.ndarray, "series"]]:
+    """The two quantiles of each series' drawn means that are its bounds."""
     normal, clusters = NormalDist(), len(spread.sizes)
     # A mean that equals the estimate but for rounding is neither below nor above it.
-    near = 1e-12 * max(1.0, float(np.abs(means).max()))
-    below = (np.mean(means < spread.mean - near) + np.mean(means <= spread.mean + near)) / 2
-    shift = normal.inv_cdf(float(np.clip(below, 0.01, 0.99)))
-    reach = float(t_quantile(level, spread.df)) * sqrt(clusters / (clusters - 1))
+    near = 1e-12 * np.maximum(1.0, np.abs(means).max(0))
+    below = ((means < spread.mean - near).mean(0) + (means <= spread.mean + near).mean(0)) / 2
+    shift = np.array([normal.inv_cdf(float(share)) for share in np.clip(below, 0.01, 0.99)])
+    reach = spread.t(level) * sqrt(clusters / (clusters - 1))
     places = []
     for sign in (-1, 1):
         moved = shift + sign * reach
         squeeze = 1 - spread.acceleration * moved
-        places.append(normal.cdf(shift + moved / squeeze) if squeeze > 0 else (1 + sign) / 2)
+        ends = shift + moved / np.where(squeeze > 0, squeeze, 1)
+        inside = np.array([normal.cdf(float(end)) for end in ends])
+        places.append(np.where(squeeze > 0, inside, (1 + sign) / 2))
     return places
+
+
+def _quantiles(
+    draws: Float[np.ndarray, "draw series"], places: Float[np.ndarray, "series"]
+) -> Float[np.ndarray, "series"]:
+    """A quantile of its own for every series, between the draws in a straight line."""
+    at = places * (len(draws) - 1)
+    whole = np.minimum(at.astype(int), len(draws) - 2)
+    ordered, series = np.sort(draws, axis=0), np.arange(draws.shape[1])
+    low, high = ordered[whole, series], ordered[whole + 1, series]
+    return low + (at - whole) * (high - low)

@@ -60,6 +60,7 @@ def item_series(trace: xr.Dataset, measure: str = "counterfactual_accuracy", kno
         raise AttnshiftError(
             f"{measure!r} is no measure per step and item of this trace",
             expected=f"one of {', '.join(sorted(fit))}" if fit else "a trace with a measure per step and item",
+            remedy="attnshift rescore TRACE" if measure == "answer_label" else "",
         )
     chosen = known_items(trace) if known else np.ones(trace.sizes["item"], bool)
     raw = trace[measure].transpose("step", "item").values[:, chosen]
@@ -93,7 +94,7 @@ def known_items(trace: xr.Dataset) -> Shaped[np.ndarray, "item"]:
         raise AttnshiftError(
             "the trace doesn't say which items were known (it has no known_item)",
             expected="known_item, 0/1 per item",
-            remedy="leave --known out, or trace again with --measures known_item",
+            remedy="leave --known out, or trace the run anew: every trace of conflicts says so now",
         )
     known = trace["known_item"].values.astype(np.float64) == 1
     if not known.any():
