@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attnshift.errors import AttnshiftError, CheckpointError
 
 if TYPE_CHECKING:
+    from attnshift.data.augment import augment
     from attnshift.data.formats import load_examples, load_items
     from attnshift.data.items import Example, Item
     from attnshift.demonstration import demo
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from attnshift.tracing.rescore import rescore
     from attnshift.tracing.trace import trace
     from attnshift.training.callback import ShiftCallback
+    from attnshift.training.finetune import finetune
+    from attnshift.training.split import split
 
 _HOMES = {
     "Example": "data.items",
@@ -42,9 +45,11 @@ _HOMES = {
     "Series": "models.series",
     "ShiftCallback": "training.callback",
     "attention_mass": "models.attention",
+    "augment": "data.augment",
     "compare": "stats.compare",
     "demo": "demonstration",
     "example_gradient_norms": "models.ghost",
+    "finetune": "training.finetune",
     "forecast": "stats.forecast",
     "inversion_test": "stats.inversion",
     "graft": "interventions.graft",
@@ -59,6 +64,7 @@ _HOMES = {
     "patch": "interventions.patch",
     "plot": "figures.plot",
     "rescore": "tracing.rescore",
+    "split": "training.split",
     "trace": "tracing.trace",
     "verdict": "stats.verdict",
     "write_report": "report.page",
@@ -74,9 +80,11 @@ __all__ = [
     "Series",
     "ShiftCallback",
     "attention_mass",
+    "augment",
     "compare",
     "demo",
     "example_gradient_norms",
+    "finetune",
     "forecast",
     "graft",
     "ingest",
@@ -91,6 +99,7 @@ __all__ = [
     "patch",
     "plot",
     "rescore",
+    "split",
     "trace",
     "verdict",
     "write_report",

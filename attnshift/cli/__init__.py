@@ -1,14 +1,18 @@
 """The command line: arguments to library calls, one to one. A module per command."""
 
 from attnshift.cli import (  # noqa: F401  (they register themselves)
+    augment,
     compare,
     demo,
+    finetune,
     ingest,
     inspect,
     interventions,
+    overlap,
     plot,
     report,
     rescore,
+    split,
     theory,
     trace,
 )

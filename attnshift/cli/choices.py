@@ -25,6 +25,13 @@ def load_data(conflicts: list[Path] | None, ift: list[Path] | None, fields: list
     return items, examples
 
 
+def example_mapping(fields: list[str] | None) -> dict[str, str]:
+    """The mapping of a file of examples that ``--map`` gives."""
+    from attnshift.data.formats import split_mapping
+
+    return split_mapping(fields or [], with_items=False, with_examples=True)[1]
+
+
 def chosen_steps(text: str | None, every: int | None, known: tuple[int, ...]) -> list[int] | None:
     """The steps that ``--steps`` and ``--every`` name; None for all."""
     chosen: list[int] | None = None
@@ -69,6 +76,11 @@ def find_callable(option: str, name: str) -> Callable[..., Any]:
     if not callable(found):
         raise AttnshiftError(f"{option} {name!r} is {found!r}, which can't be called", expected=expected)
     return found
+
+
+def read_list(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(filter(None, (piece.strip() for piece in text.split(","))))
 
 
 def read_seeds(text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,26 @@ def with_context(path: Path, rows: list[Row], source: str | None) -> list[Row]:
             remedy="name where the context stands, for example: --map context=system",
         )
     return taken
+
+
+def retold(row: Row, old_context: str, new_context: str, answer: str, source: str | None) -> Row:
+    """The same conversation about another context, wherever that stands up to the answer, and with another answer."""
+    column = next(each for each in _COLUMNS if each in row)
+    turns = [turn for turn in parsed(row[column]) if isinstance(turn, dict)]
+    roles = [_role(turn.get("role", turn.get("from"))) for turn in turns]
+    asked = roles.index("user")
+    answered = roles.index("assistant", asked)
+    told = []
+    for place, turn in enumerate(turns):
+        key = "content" if "content" in turn else "value"
+        said = turn.get(key)
+        if place == answered:
+            said = answer
+        elif place < answered and isinstance(said, str) and old_context.strip():
+            said = said.replace(old_context.strip(), new_context.strip(), 1)
+        told.append({**turn, key: said})
+    context = {source: new_context} if source is not None and source in row else {}
+    return {**row, **context, column: json.dumps(told, ensure_ascii=False) if isinstance(row[column], str) else told}
 
 
 def _with_context(row: Row, source: str, take: Callable[[Row, Any, str], tuple[Any, Any]]) -> Row:

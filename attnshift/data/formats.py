@@ -55,7 +55,7 @@ def load_items(path: str | PathLike[str], mapping: Mapping[str, str] | None = No
         The file can't be read, its format isn't known, an id is repeated, or no row can be used.
     """
     path = Path(path)
-    return _load(path, read_rows(path), _checked(mapping, Item), ITEM_FORMATS, item)
+    return list(_load(path, read_rows(path), _checked(mapping, Item), ITEM_FORMATS, item).values())
 
 
 def load_examples(path: str | PathLike[str], mapping: Mapping[str, str] | None = None) -> list[Example]:
@@ -98,11 +98,22 @@ def load_examples(path: str | PathLike[str], mapping: Mapping[str, str] | None =
         known, or no row can be used.
     """
     path = Path(path)
+    rows, columns = _as_examples(path, [row for row, _ in unnested(path, read_rows(path))], mapping)
+    return list(_load(path, rows, columns, EXAMPLE_FORMATS, example).values())
+
+
+def numbered_examples(path: Path, rows: list[Row], mapping: Mapping[str, str] | None = None) -> dict[int, Example]:
+    """The examples that `load_examples` makes of some rows of a file, by the number of their row, from 1."""
+    rows, columns = _as_examples(path, rows, mapping)
+    return _load(path, rows, columns, EXAMPLE_FORMATS, example)
+
+
+def _as_examples(path: Path, rows: list[Row], mapping: Mapping[str, str] | None) -> tuple[list[Row], dict[str, str]]:
+    """Rows, of conversations with their context; and the mapping of the other fields."""
     columns = _checked(mapping, Example)
-    rows = unnested(path, read_rows(path))
     if has_turns(rows):
         rows = with_context(path, rows, columns.pop("context", None))
-    return _load(path, rows, columns, EXAMPLE_FORMATS, example)
+    return rows, columns
 
 
 def _checked(mapping: Mapping[str, str] | None, kind: type[Item] | type[Example]) -> dict[str, str]:
@@ -123,7 +134,8 @@ def _load(
     mapping: dict[str, str],
     formats: Formats,
     make: Callable[[Row, str, int], Datapoint],
-) -> list[Datapoint]:
+) -> dict[int, Datapoint]:
+    """Datapoints by the number of their row, from 1."""
     filled = _recognise(path, rows, mapping, formats)
     loaded: dict[int, Datapoint] = {}
     skipped: dict[str, list[int]] = {}
@@ -138,7 +150,7 @@ def _load(
             raise AttnshiftError(problem, expected=error.expected, remedy=error.remedy) from error
     _tell_skipped(path, len(rows), skipped)
     _require_distinct_ids(path, loaded)
-    return list(loaded.values())
+    return loaded
 
 
 def _recognise(path: Path, rows: list[Row], mapping: dict[str, str], formats: Formats) -> Callable[[Row], Row]:

@@ -40,22 +40,22 @@ def squad(row: Row) -> Row:
     return {"answer": next((answer for answer in texts if answer not in (None, "")), "")}
 
 
-def unnested(path: Path, rows: list[Row]) -> list[Row]:
-    """Make one row per question of SQuAD's articles; other rows stay as they are."""
+def unnested(path: Path, rows: list[Row]) -> list[tuple[Row, Row]]:
+    """Make one row per question of SQuAD's articles; other rows stay as they are. Beside it the object it is in."""
     questions = [question for row in rows for question in _questions(path, row)]
     if not questions:
         raise AttnshiftError(f"{path}: there are no questions in its paragraphs", expected="at least one question")
     return questions
 
 
-def _questions(path: Path, row: Row) -> Iterator[Row]:
+def _questions(path: Path, row: Row) -> Iterator[tuple[Row, Row]]:
     # Other sets have a column of this name beside the question.
     if "paragraphs" not in row or "question" in row:
-        yield row
+        yield row, row
         return
     for paragraph in _objects(path, row, "paragraphs"):
         for question in _objects(path, paragraph, "qas"):
-            yield {"context": paragraph.get("context"), **question}
+            yield {"context": paragraph.get("context"), **question}, question
 
 
 def _objects(path: Path, row: Row, column: str) -> list[Row]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from attnshift.data.items import Example, Item
@@ -100,6 +102,14 @@ def remove_overlap(
         else:
             kept.append(example)
     return Overlap(tuple(kept), tuple(dropped))
+
+
+def write_dropped(out: Path, dropped: Sequence[Overlapping]) -> Path:
+    """Write what was dropped beside the file that it was dropped from: a JSON line per example, with every name."""
+    path = out.with_name(f"{out.stem}.dropped.jsonl")
+    rows = [{"id": each.id, "reason": each.reason, "mentions": [asdict(m) for m in each.mentions]} for each in dropped]
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
 
 
 _Named = tuple[str, Source, tuple[str, ...]]

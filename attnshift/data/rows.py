@@ -6,13 +6,26 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from attnshift.errors import AttnshiftError
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file as it is written: its rows, and what stands around them."""
+
+    path: Path
+    kind: Literal["json", "jsonl", "csv"]
+    whole: Any
+    """the JSON value; of json lines their list; of a csv its records, the header first"""
+    rows: list[Row]
+    """for JSON the very objects that stand in the whole"""
 
 
 def read_rows(path: str | PathLike[str]) -> list[Row]:
@@ -30,27 +43,32 @@ def read_rows(path: str | PathLike[str]) -> list[Row]:
     AttnshiftError
         The file is missing, empty, of another kind, in another encoding, or broken.
     """
+    return read_document(path).rows
+
+
+def read_document(path: str | PathLike[str]) -> Document:
+    """Read a file of rows, so that it can be written again; as `read_rows` reads it, and raises."""
     path = Path(path)
     read = _reader(path)
     text = _read_text(path)
-    rows = read(path, text) if text.strip() else []
-    if not rows:
+    document = read(path, text) if text.strip() else Document(path, "json", [], [])
+    if not document.rows:
         raise AttnshiftError(
             f"{path}: there are no rows in it",
             expected="a row for every datapoint",
             remedy="check that the file was written to its end",
         )
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(document.rows, 1):
         if not isinstance(row, dict):
             raise AttnshiftError(
                 f"{path}, row {number}: {_excerpt(row)} is not an object",
                 expected='an object such as {"question": "…", "answer": "…"} in every row',
                 remedy="give the row column names, or drop it",
             )
-    return rows
+    return document
 
 
-def _reader(path: Path) -> Callable[[Path, str], list[Any]]:
+def _reader(path: Path) -> Callable[[Path, str], Document]:
     if not path.exists():
         raise AttnshiftError(f"there is no file {str(path)!r}", remedy="check the path")
     if path.is_dir():
@@ -80,17 +98,17 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _json_rows(path: Path, text: str) -> list[Any]:
+def _json_document(path: Path, text: str) -> Document:
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         # A whole value on the first line and more below it: json lines under another name.
         if error.msg == "Extra data" and "\n" not in text[: error.pos].strip():
-            return _jsonl_rows(path, text)
+            return _jsonl_document(path, text)
         raise _not_json(path, error) from error
     except (ValueError, RecursionError) as error:
         raise _not_json(path, error) from error
-    return document if isinstance(document, list) else _only_list(path, document)
+    return Document(path, "json", document, document if isinstance(document, list) else _only_list(path, document))
 
 
 def _only_list(path: Path, document: Any) -> list[Any]:
@@ -110,8 +128,8 @@ def _only_list(path: Path, document: Any) -> list[Any]:
     )
 
 
-def _jsonl_rows(path: Path, text: str) -> list[Any]:
-    rows = []
+def _jsonl_document(path: Path, text: str) -> Document:
+    rows: list[Any] = []
     # Not splitlines: U+2028 and its like may stand unescaped inside a JSON string.
     for line, content in enumerate(text.split("\n"), 1):
         if content.strip():
@@ -119,7 +137,7 @@ def _jsonl_rows(path: Path, text: str) -> list[Any]:
                 rows.append(json.loads(content))
             except (ValueError, RecursionError) as error:
                 raise _not_json(path, error, first_line=line) from error
-    return rows
+    return Document(path, "jsonl", rows, rows)
 
 
 def _not_json(path: Path, error: Exception, first_line: int = 1) -> AttnshiftError:
@@ -134,7 +152,7 @@ def _not_json(path: Path, error: Exception, first_line: int = 1) -> AttnshiftErr
     )
 
 
-def _csv_rows(path: Path, text: str) -> list[Any]:
+def _csv_document(path: Path, text: str) -> Document:
     # The limit belongs to the whole process, so it is raised for this file only; it is a C long.
     limit = csv.field_size_limit()
     csv.field_size_limit(max(limit, min(len(text), 2**31 - 1)))
@@ -151,7 +169,8 @@ def _csv_rows(path: Path, text: str) -> list[Any]:
     finally:
         csv.field_size_limit(limit)
     header = _header(path, records[0][1])
-    return [_csv_row(path, line, header, record) for line, record in records[1:]]
+    rows = [_csv_row(path, line, header, record) for line, record in records[1:]]
+    return Document(path, "csv", [record for _, record in records], rows)
 
 
 def _header(path: Path, record: list[str]) -> list[str]:
@@ -183,9 +202,9 @@ def _excerpt(value: Any, length: int = 60) -> str:
     return quoted if len(quoted) <= length else quoted[: length - 1] + "…"
 
 
-_READERS: dict[str, Callable[[Path, str], list[Any]]] = {
-    ".json": _json_rows,
-    ".jsonl": _jsonl_rows,
-    ".ndjson": _jsonl_rows,
-    ".csv": _csv_rows,
+_READERS: dict[str, Callable[[Path, str], Document]] = {
+    ".json": _json_document,
+    ".jsonl": _jsonl_document,
+    ".ndjson": _jsonl_document,
+    ".csv": _csv_document,
 }

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from attnshift.data.batches import length_batches, pad
 from attnshift.data.prompts import Tokens
-from attnshift.data.roles import CONTEXT_ROLES, KEY_ROLES, PAD
+from attnshift.data.roles import ANSWER, CONTEXT_ROLES, KEY_ROLES, PAD
 from attnshift.errors import CheckpointError
 from attnshift.models.attention import CAPTURE, Capture
 from attnshift.models.readings import RoleAttention, TargetScores
@@ -37,6 +37,11 @@ class Target:
     def after(cls, prompt: Tokens, answer: Int32[np.ndarray, "answer_position"]) -> Target:
         """An answer behind a prompt, to be predicted."""
         return cls(np.concatenate([prompt.ids, answer]), len(prompt))
+
+    @classmethod
+    def of(cls, tokens: Tokens) -> Target:
+        """An example's sequence, of which the answer's tokens are to be predicted."""
+        return cls(tokens.ids, int(np.argmax(tokens.roles == ANSWER)))
 
 
 def score_targets(

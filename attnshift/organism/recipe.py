@@ -78,7 +78,7 @@ class Recipe:
     @property
     def saved_steps(self) -> tuple[int, ...]:
         """Steps whose checkpoint is kept."""
-        return log_spaced(self.finetuning.steps, self.checkpoints)
+        return log_spaced(16, self.finetuning.steps, self.checkpoints)
 
     @property
     def base(self) -> dict[str, Any]:

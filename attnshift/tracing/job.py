@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.checkpoints.manifest import Manifest
 from attnshift.checkpoints.optimizer import FILE_NAME as OPTIMIZER
 from attnshift.checkpoints.run import Run
+from attnshift.checkpoints.window import window_of
 from attnshift.data.formats import load_examples, load_items
 from attnshift.data.groups import with_groups
 from attnshift.data.inputs import Inputs, encode, sample, with_controls
@@ -132,7 +132,7 @@ def prepare(
         run.path,
         run.manifest,
         tokenizer or series.tokenizer,
-        _window(checkpoints, run.base),
+        window_of([*(c.path for c in checkpoints if c.kind == "full"), *([run.base] if run.base else [])]),
         notes=run.notes,
         measures=measures,
         **options,
@@ -206,7 +206,7 @@ def settle(
         stated_shares=manifest.shares,
         measures=chosen,
         settings=Settings(_rows(rows), new_tokens, gradients_on_cpu=gradients_on_cpu),
-        dtype=_dtype(dtype),
+        dtype=dtype_of(dtype),
         store=Store(store),
         notes=(*told, *_dropped_note(inputs), *_spelling_note(inputs, tokenizer), *_control_notes(inputs)),
     )
@@ -292,7 +292,7 @@ def _rows(rows: str) -> Rows:
     return cast(Rows, rows)
 
 
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+def dtype_of(dtype: str | torch.dtype | None) -> torch.dtype | None:
     """None: as the checkpoint is stored."""
     if dtype is None or isinstance(dtype, torch.dtype):
         return dtype
@@ -359,24 +359,6 @@ def _mixes_examples(run: Run, measures: Sequence[Measure]) -> str:
     except Exception:  # loading the model says better what is wrong with it
         return ""
     return unwatchable(model, dict(model.named_parameters()))
-
-
-def _window(checkpoints: Sequence[Checkpoint], base: Path | None) -> int | None:
-    """The model's window in tokens, from the configuration on disk; None where it states none."""
-    for folder in [*(c.path for c in checkpoints if c.kind == "full"), *([base] if base else [])]:
-        try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # loading the model says better what is wrong with it
-        if (window := stated_window(config.get("text_config") or config)) is not None:
-            return window
-    return None
-
-
-def stated_window(config: Mapping[str, Any]) -> int | None:
-    """The window in tokens that a text model's configuration states."""
-    keys = ("max_position_embeddings", "n_positions", "max_sequence_length")
-    return next((config[key] for key in keys if isinstance(config.get(key), int)), None)
 
 
 def _dropped_note(inputs: Inputs) -> list[str]:

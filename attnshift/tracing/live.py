@@ -14,6 +14,7 @@ import xarray as xr
 
 from attnshift.checkpoints.manifest import read_manifest
 from attnshift.checkpoints.tokenizer import require_fast
+from attnshift.checkpoints.window import stated_window
 from attnshift.data.groups import Grouping, group_examples
 from attnshift.data.inputs import Inputs
 from attnshift.errors import AttnshiftError
@@ -25,7 +26,7 @@ from attnshift.models.placement import Placement
 from attnshift.tracing.budget import AT_MOST_ON_CPU, TokenBudget, choose_budget, load_of, release
 from attnshift.tracing.cell import compute_cell, fixed_inputs
 from attnshift.tracing.dataset import failure_text, open_trace, read_failures, write_failures
-from attnshift.tracing.job import Task, given_budget, settle, stated_window, without_example_gradients
+from attnshift.tracing.job import Task, given_budget, settle, without_example_gradients
 from attnshift.tracing.memory import free_bytes, held_footprint
 from attnshift.tracing.observe import closed_book_losses, needs_of
 from attnshift.tracing.plan import State, missing_measures

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch.nn import Parameter
 
 from attnshift.data.inputs import Inputs
@@ -72,11 +73,18 @@ def observe(
     return Observation(**seen)
 
 
+def closed_book_nats(
+    subject: Subject, inputs: Inputs, positions: Sequence[int], token_budget: int
+) -> Float[np.ndarray, "example answer_position"]:
+    """Loss in nats of every target token of some examples, without their context; NaN behind a target's end."""
+    targets = [Target.of(inputs.example_tokens[i].closed_book) for i in positions]
+    scores, _ = score_targets(subject.model, targets, token_budget)
+    return -scores.logprob
+
+
 def closed_book_losses(subject: Subject, inputs: Inputs, positions: Sequence[int], token_budget: int) -> np.ndarray:
     """Mean loss in nats per target token of some examples, without their context."""
-    targets = [_target(inputs.example_tokens[i].closed_book) for i in positions]
-    scores, _ = score_targets(subject.model, targets, token_budget)
-    return -np.nanmean(scores.logprob, -1)
+    return np.nanmean(closed_book_nats(subject, inputs, positions, token_budget), -1)
 
 
 def _observe_items(
@@ -135,14 +143,14 @@ def _observe_answer_rows(model: Any, inputs: Inputs, needs: frozenset[Need], set
 
 def _observe_examples(subject: Subject, inputs: Inputs, needs: frozenset[Need], settings: Settings) -> dict[str, Any]:
     seen: dict[str, Any] = {}
-    targets = [_target(t.sequence) for t in inputs.example_tokens]
+    targets = [Target.of(t.sequence) for t in inputs.example_tokens]
     if needs & {"example_attention", "target"}:
         roles = [t.sequence.roles for t in inputs.example_tokens] if "example_attention" in needs else None
         seen["target"], seen["example_attention"] = score_targets(
             subject.model, targets, settings.token_budget, roles, settings.rows
         )
     if "target_closed_book" in needs:
-        closed = [_target(t.closed_book) for t in inputs.example_tokens]
+        closed = [Target.of(t.closed_book) for t in inputs.example_tokens]
         seen["target_closed_book"], _ = score_targets(subject.model, closed, settings.token_budget)
     if "group_gradient" in needs:
         groups = _observe_gradients(subject, inputs, targets, needs, settings)
@@ -229,10 +237,6 @@ def eos_ids(model: Any, tokenizer: Any) -> set[int]:
     return {
         i for i in [*ids, tokenizer.eos_token_id] if i is not None and i < model.config.get_text_config().vocab_size
     }
-
-
-def _target(tokens: Tokens) -> Target:
-    return Target(tokens.ids, int(np.argmax(tokens.roles == ANSWER)))
 
 
 def _continued_roles(prompt: Tokens, answer: np.ndarray) -> np.ndarray:

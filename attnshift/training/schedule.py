@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FIRST_SAVED = 16
-"""the first step that is kept, where training is that long"""
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -28,7 +25,10 @@ class Schedule:
         return float(self.learning_rate * min(1.0, step / max(1, self.warmup)) * cosine)
 
 
-def log_spaced(last: int, count: int) -> tuple[int, ...]:
-    """About ``count`` steps evenly in log step, from FIRST_SAVED (or ``last``, if that is earlier) to ``last``."""
-    spaced = np.geomspace(min(FIRST_SAVED, last), last, count)
+def log_spaced(first: int, last: int, count: int) -> tuple[int, ...]:
+    """About ``count`` steps evenly in log step, from ``first`` (or ``last``, if that is earlier) to ``last``.
+
+    Fewer where they fall together; the last step is always among them.
+    """
+    spaced = np.geomspace(min(first, last) if count > 1 else last, last, count)
     return tuple(sorted({int(step) for step in spaced.round()}))

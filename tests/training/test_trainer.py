@@ -165,6 +165,8 @@ def test_only_the_trained_parameters_move_and_decay_spares_the_named():
 
 
 def test_steps_are_kept_evenly_in_log_step():
-    assert log_spaced(800, 13) == (16, 22, 31, 43, 59, 82, 113, 157, 217, 301, 417, 577, 800)
-    assert log_spaced(10, 5) == (10,)
+    assert log_spaced(16, 800, 13) == (16, 22, 31, 43, 59, 82, 113, 157, 217, 301, 417, 577, 800)
+    assert log_spaced(16, 10, 5) == log_spaced(1, 10, 1) == (10,)
+    assert log_spaced(1, 4, 3) == (1, 2, 4)
+    assert log_spaced(1, 4, 9) == (1, 2, 3, 4)
     assert Schedule(steps=4, learning_rate=1.0, warmup=0).rate(1) == pytest.approx(1.0)
