@@ -59,8 +59,8 @@ FIGURES: Final[dict[str, Kind]] = {
     "losses": Kind(losses),
     "gradients": Kind(gradients),
     "margin": Kind(margin),
-    "forecast": Kind(forecast),
     "arms": Kind(arms, of="traces"),
+    "forecast": Kind(forecast),
 }
 
 
