@@ -146,7 +146,7 @@ def _places(a: Side, b: Side) -> list[tuple[str, str]]:
         raise AttnshiftError(
             f"both sides are {a.name}",
             expected="two traces, or two checkpoints of one",
-            remedy=f"attnshift compare {a.name}@peak {b.name}@end",
+            remedy=f"{a.name}@peak and {b.name}@end, or at=('peak', 'end')",
         )
     return [("peak", "peak"), ("end", "end")]
 

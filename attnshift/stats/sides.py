@@ -45,6 +45,12 @@ def read_side(given: Traces) -> Side:
     if isinstance(given, str | Path):
         return _named_side(str(given))
     if isinstance(given, xr.Dataset):
+        if "run" in given.dims:
+            raise AttnshiftError(
+                f"a dataset of the runs {', '.join(map(str, given['run'].values))}, without their items' texts",
+                expected="traces by name, so that their items can be paired",
+                remedy="a mapping of names to directories, as open_traces takes it",
+            )
         return Side(str(given.attrs.get("run", "trace")), {"": given}, None)
     return Side(", ".join(given), {name: _one_trace(place) for name, place in given.items()}, None)
 

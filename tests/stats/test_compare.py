@@ -172,6 +172,12 @@ def test_what_can_not_be_compared_is_refused(options, told):
         compare(trace, trace, **options)
 
 
+def test_joined_runs_are_to_be_named_instead():
+    joined = xr.concat([trace_of(0), trace_of(1)], xr.Variable("run", ["x", "y"]))
+    with pytest.raises(AttnshiftError, match="runs x, y"):
+        compare(joined, trace_of())
+
+
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 1000))
 def test_sides_mirror(seed):
