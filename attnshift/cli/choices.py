@@ -47,6 +47,11 @@ def chosen_steps(text: str | None, every: int | None, known: tuple[int, ...]) ->
     return chosen
 
 
+def listed(text: str | None) -> list[str]:
+    """The names of a comma-separated list."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
     """``field=column`` pairs by their field."""
     found = {}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from attnshift.cli.app import DebugFlag, JsonFlag, app, fail, note, quiet, show
-from attnshift.cli.choices import chosen_steps, load_data
+from attnshift.cli.choices import chosen_steps, listed, load_data
 from attnshift.errors import AttnshiftError
 
 
@@ -22,6 +22,13 @@ def trace(
     controls: Annotated[
         bool, typer.Option("--controls", help="Also agreeing contexts, unknown entities and irrelevant contexts.")
     ] = False,
+    benchmarks: Annotated[
+        str | None, typer.Option(help="Tasks of lm-evaluation-harness, or task files: arc_easy,mine.yaml.")
+    ] = None,
+    benchmark_limit: Annotated[int | None, typer.Option(min=1, help="At most so many documents of each task.")] = None,
+    benchmark_csv: Annotated[
+        list[Path] | None, typer.Option(help="Scores made elsewhere: a column step, and one per task.")
+    ] = None,
     steps: Annotated[str | None, typer.Option(help="Such as 0,100,500-2000. [default: all]")] = None,
     every: Annotated[int | None, typer.Option(min=1, help="Every N-th checkpoint, the first and the last.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items, and so many examples.")] = None,
@@ -63,20 +70,23 @@ def trace(
         )
     from attnshift.checkpoints.tokenizer import load_tokenizer
     from attnshift.console.trace import ProgressLine, failures_text, outcome_facts, outcome_text, preview_text
+    from attnshift.models.harness import read_tasks
     from attnshift.models.series import open_series
+    from attnshift.tracing.benchmarks import read_benchmarks, run_benchmarks
     from attnshift.tracing.job import prepare
     from attnshift.tracing.preview import preview
     from attnshift.tracing.trace import run_job
 
     quiet(debug)
     items, examples = load_data(conflicts, ift, fields)
+    tasks = read_tasks(listed(benchmarks))
     series = open_series(ckpts, base=base)
     job = prepare(
         series,
         items=items,
         examples=examples,
         out=out,
-        measures=None if measures is None else [name.strip() for name in measures.split(",") if name.strip()],
+        measures=None if measures is None else listed(measures),
         controls=controls,
         steps=chosen_steps(steps, every, series.steps),
         limit=limit,
@@ -98,6 +108,11 @@ def trace(
         note(line)
     with ProgressLine() as progress:
         outcome = run_job(job, progress)
+    if tasks:
+        run_benchmarks(job, tasks, benchmark_limit, note)
+    for file in benchmark_csv or []:
+        named, unknown = read_benchmarks(job.store.path, file)
+        note(f"benchmarks of {file}: {', '.join(named)}" + (f"; steps not traced: {unknown}" if unknown else ""))
     facts = outcome_facts(job, outcome)
     show(facts, outcome_text, as_json)
     if outcome.failed:

@@ -115,6 +115,14 @@ class Store:
         keys = {**stated, **{str(name): variable.attrs["key"] for name, variable in values.data_vars.items()}}
         update_netcdf(values.assign_attrs(keys=json.dumps(keys)), self.file(step))
 
+    def replace_variables(self, step: int, values: xr.Dataset) -> None:
+        """Put variables into a step's file, whatever the sizes of those of these names were."""
+        kept = read_netcdf(self.file(step))
+        kept = kept.drop_vars([name for name in values.variables if name in kept.variables])
+        keys = {**json.loads(kept.attrs["keys"]), **{str(n): v.attrs["key"] for n, v in values.data_vars.items()}}
+        merged = kept.merge(values, combine_attrs="override", join="exact", compat="equals")
+        write_netcdf(merged.assign_attrs(keys=json.dumps(keys)), self.file(step))
+
     def write_cell(self, step: int, values: xr.Dataset, header: Header) -> None:
         """Write a step's file, with what an existing one of the same making already holds."""
         kept = read_netcdf(self.file(step)) if self.file(step).is_file() else None

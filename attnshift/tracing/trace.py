@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +14,10 @@ import xarray as xr
 from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.data.groups import Grouping, group_examples
 from attnshift.errors import AttnshiftError, CheckpointError
+from attnshift.models.harness import read_tasks
 from attnshift.models.series import Series
 from attnshift.models.skeleton import Skeleton
+from attnshift.tracing.benchmarks import run_benchmarks
 from attnshift.tracing.budget import TokenBudget, load_of
 from attnshift.tracing.cell import compute_cell, fixed_inputs
 from attnshift.tracing.dataset import failure_text, open_trace, write_failures
@@ -57,7 +59,14 @@ class Outcome:
 Report = Callable[[Progress], None]
 
 
-def trace(series: Series, *, progress: Report | None = None, **options: Any) -> xr.Dataset:
+def trace(
+    series: Series,
+    *,
+    progress: Report | None = None,
+    benchmarks: Sequence[str] = (),
+    benchmark_limit: int | None = None,
+    **options: Any,
+) -> xr.Dataset:
     """Measure every checkpoint of a series and return the trace.
 
     One file per checkpoint is written atomically to ``out`` (default: ``trace/`` inside the run). Run it again
@@ -69,6 +78,8 @@ def trace(series: Series, *, progress: Report | None = None, **options: Any) -> 
         As `open_series` returns it.
     progress
         Called with a `Progress` after every checkpoint.
+    benchmarks, benchmark_limit
+        Tasks of lm-evaluation-harness, or task files of your own, and at most so many documents of each.
     items, examples
         Conflict items and IFT examples. With neither, what the run's manifest names, else the sets that ship.
     out
@@ -107,8 +118,10 @@ def trace(series: Series, *, progress: Report | None = None, **options: Any) -> 
         For bad input. A checkpoint that fails doesn't raise: it is missing from the trace and named in its
         ``failed`` attribute.
     """
+    tasks = read_tasks(benchmarks)
     job = prepare(series, **options)
     run_job(job, progress)
+    run_benchmarks(job, tasks, benchmark_limit)
     return open_trace(job.store.path)
 
 
