@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from attnshift.figures.plot import plot
     from attnshift.interventions.graft import graft
     from attnshift.interventions.patch import patch
-    from attnshift.interventions.result import open_result
+    from attnshift.interventions.stored import open_result
     from attnshift.measures.measure import Measure, Observation
     from attnshift.models.attention import attention_mass
     from attnshift.models.ghost import example_gradient_norms
@@ -57,7 +57,7 @@ _HOMES = {
     "label_answer": "scoring.labels",
     "load_examples": "data.formats",
     "load_items": "data.formats",
-    "open_result": "interventions.result",
+    "open_result": "interventions.stored",
     "open_series": "models.series",
     "open_trace": "tracing.dataset",
     "open_traces": "tracing.dataset",

@@ -24,13 +24,13 @@ FLOORS = {
     "stats": 5,
     "organism": 6,
     "interventions": 6,
-    "figures": 6,
-    "report": 7,
-    "demonstration": 8,
-    "console": 9,
-    "cli": 10,
-    "__init__": 10,
-    "__main__": 11,
+    "figures": 7,
+    "report": 8,
+    "demonstration": 9,
+    "console": 10,
+    "cli": 11,
+    "__init__": 11,
+    "__main__": 12,
 }
 
 DRAWING = {"plotly", "kaleido"}

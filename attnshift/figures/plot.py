@@ -13,21 +13,25 @@ import xarray as xr
 
 from attnshift.errors import AttnshiftError
 from attnshift.figures.arms import arms
+from attnshift.figures.attribution import attribution, lens
 from attnshift.figures.export import write_figure
 from attnshift.figures.fit import fit
 from attnshift.figures.forecast import forecast
 from attnshift.figures.gradients import gradients
+from attnshift.figures.grafts import graft_layers, graft_map, graft_parts, graft_search
 from attnshift.figures.inversion import inversion
+from attnshift.figures.knockout import mass_against_effect_of_heads
 from attnshift.figures.losses import losses
 from attnshift.figures.margin import margin
+from attnshift.figures.patches import patch_map
 from attnshift.figures.theme import SIZES
 from attnshift.figures.values import read_by
 
 Trace = xr.Dataset | str | Path
 """A trace, opened or named by its directory."""
 
-Of = Literal["trace", "traces", "nothing"]
-"""What a figure is drawn of: one trace, several by name, or nothing but its own options."""
+Of = Literal["trace", "traces", "nothing", "patch", "graft"]
+"""What a figure is drawn of: one trace, several by name, nothing but its own options, or the result of a command."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,15 @@ FIGURES: Final[dict[str, Kind]] = {
     "losses": Kind(losses),
     "gradients": Kind(gradients),
     "margin": Kind(margin),
+    "attribution": Kind(attribution),
+    "lens": Kind(lens),
+    "mass_against_effect": Kind(mass_against_effect_of_heads),
     "arms": Kind(arms, of="traces"),
+    "patch": Kind(patch_map, of="patch"),
+    "graft": Kind(graft_parts, of="graft"),
+    "graft_map": Kind(graft_map, of="graft"),
+    "graft_layers": Kind(graft_layers, of="graft"),
+    "graft_search": Kind(graft_search, of="graft"),
     "forecast": Kind(forecast),
 }
 
@@ -79,7 +91,8 @@ def plot(
     """Draw a figure of a trace, opened or named by its directory; written too where ``out`` says where to.
 
     ``width`` is ``screen`` (with a title), or ``one`` or ``two`` for that many columns of a paper. A figure of several
-    traces takes a mapping of names to traces, one of nothing takes None. The options are the figure's own
+    traces takes a mapping of names to traces, one of nothing takes None; one of a patch or a graft its result, its file
+    or the folder that holds it. The options are the figure's own
     (``FIGURES[name].options``). See ``write_figure`` for the formats of ``out``.
 
     Raises AttnshiftError for an unknown figure, width or option, a trace that can't be opened or lacks what the figure
@@ -107,15 +120,23 @@ def find_figure(name: str) -> Kind:
 def _drawn_of(kind: Kind, figure: str, trace: Trace | Mapping[str, Trace] | None) -> list[Any]:
     """What a figure is drawn of, opened; raises AttnshiftError where it is something else."""
     several = isinstance(trace, Mapping) and not isinstance(trace, xr.Dataset)
-    given: Of = "nothing" if trace is None else "traces" if several else "trace"
+    single: Of = kind.of if kind.of in ("patch", "graft") else "trace"
+    given: Of = "nothing" if trace is None else "traces" if several else single
     if given != kind.of:
         words = {"trace": "one trace", "traces": "several traces, each with its name", "nothing": "no trace"}
+        words |= {result: f"what `attnshift {result}` wrote" for result in ("patch", "graft")}
         raise AttnshiftError(f"{figure} can't be drawn of {words[given]}", expected=words[kind.of])
     if trace is None:
         return []
     if isinstance(trace, Mapping) and not isinstance(trace, xr.Dataset):
         return [{str(name): _opened(one) for name, one in trace.items()}]
-    return [_opened(trace)]
+    return [_opened(trace) if given == "trace" else _result(trace, given)]
+
+
+def _result(result: Trace, kind: str) -> xr.Dataset:
+    from attnshift.interventions.stored import open_result, require_kind
+
+    return require_kind(result, kind) if isinstance(result, xr.Dataset) else open_result(result, kind)
 
 
 def _opened(trace: Trace) -> xr.Dataset:

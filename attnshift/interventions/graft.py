@@ -14,10 +14,10 @@ from attnshift.interventions.graft_result import graft_dataset
 from attnshift.interventions.grafting import Grafting
 from attnshift.interventions.pair import find_pair
 from attnshift.interventions.plan import read_axes
-from attnshift.interventions.result import write_result
 from attnshift.interventions.save import refuse_existing
 from attnshift.interventions.search import CRITERIA, SHARE, Wanted
 from attnshift.interventions.setup import set_up
+from attnshift.interventions.stored import write_result
 from attnshift.interventions.units import ALL_PARTS
 
 

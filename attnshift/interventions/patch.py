@@ -13,8 +13,8 @@ from attnshift.interventions.cells import read_axes, read_parts
 from attnshift.interventions.pair import find_pair
 from attnshift.interventions.patch_result import patch_dataset
 from attnshift.interventions.patching import Patching
-from attnshift.interventions.result import write_result
 from attnshift.interventions.setup import Models, set_up
+from attnshift.interventions.stored import write_result
 from attnshift.models.contrast import item_contrasts
 from attnshift.tracing.budget import TokenBudget
 

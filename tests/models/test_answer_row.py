@@ -50,6 +50,20 @@ def test_everything_that_is_written_sums_to_the_final_residual(model):
             torch.testing.assert_close(total, final[:, coordinate], atol=1e-4, rtol=0)
 
 
+def test_roles_sum_to_the_head(model):
+    """What a head brings from all roles is what its output brings through its own columns of W_O."""
+    contrasts, parts = made_contrasts(), anatomy(model)
+    codes = [np.append(c.roles, np.int8(0)) for c in contrasts]
+    capture = role_capture([c.target for c in contrasts], codes, "last", model.device)
+    capture.read = {}
+    rows = torch.tensor([c.row for c in contrasts])
+    with captured_attention(model), torch.no_grad(), watched_rows(parts, rows) as stream:
+        answer_margins(model, contrasts, {CAPTURE: capture})
+    for layer in range(2):
+        by_role = capture.read[layer][:, :, 0]  # batch head role d
+        torch.testing.assert_close(by_role.sum(2).flatten(1), stream.heads_out[layer], atol=1e-5, rtol=0)
+
+
 def test_contributions_sum_to_the_models_own_difference_of_logits(model):
     contrasts = made_contrasts()
     row = read(model, contrasts)
