@@ -32,6 +32,7 @@ from attnshift.checkpoints.trainer_state import read_trainer_state
 from attnshift.data.items import Example
 from attnshift.models.forward import Target
 from attnshift.training.batches import Batches
+from attnshift.training.callback import ShiftCallback
 from attnshift.training.loss import answer_loss, padded
 from attnshift.training.schedule import Schedule
 from attnshift.training.seeds import own_randomness
@@ -132,6 +133,9 @@ def train(
         trainer.batches = batches
         trainer.callback_handler.processing_class = tokenizer
         trainer.remove_callback(PrinterCallback)
+        for callback in callbacks:
+            if isinstance(callback, ShiftCallback):
+                callback.attach(trainer)
         last = None if path is None else last_complete(path)
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
         model.zero_grad()
