@@ -67,7 +67,7 @@ def test_the_lower_bound_is_one():
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(0, 10_000), st.integers(7, 30), st.floats(0.01, 100), st.floats(-500, 500))
+@given(st.integers(0, 10_000), st.sampled_from([7, 14, 30]), st.floats(0.01, 100), st.floats(-500, 500))
 def test_scale_and_height_change_no_p(seed, checkpoints, scale, height):
     values = np.random.default_rng(seed).normal(size=checkpoints)
     one, other = inversion_test(values), inversion_test(height + scale * values)
