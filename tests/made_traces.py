@@ -49,6 +49,24 @@ def made_trace(steps=(0, 10, 50, 100, 200, 400, 800, 1400), items=20, clusters=N
     )
 
 
+def with_everything(made, gap=False, seed=1):
+    """The same with all that figures read beside it; with a gap the last step but one lacks benchmarks and a cosine."""
+    rng = np.random.default_rng(seed)
+    steps, items, examples = (made.sizes[dim] for dim in ("step", "item", "example"))
+    parts = ("embed", "0.q", "0.mlp", "1.q", "1.mlp", "unembed")
+    lacking = (np.arange(steps) == steps - 2) & gap
+    tasks = np.linspace((0.2, 0.3), (0.5, 0.45), steps)
+    more = {
+        "context_mass_excess": (("step", "item", "layer", "head"), rng.normal(0, 0.1, (steps, items, 2, 2))),
+        "gradient_cosine": (("step",), np.where(lacking, np.nan, rng.uniform(-1, 1, steps))),
+        "attention_push": (("step", "group"), rng.normal(0, 1, (steps, 3))),
+        "gradient_norm_by_part": (("step", "group", "part"), rng.gamma(2, 1, (steps, 3, len(parts)))),
+        "loss_closed_book": (("step", "example"), rng.gamma(3, 1, (steps, examples))),
+        "benchmark": (("step", "task"), np.where(lacking[:, None], np.nan, tasks)),
+    }
+    return made.assign(more).assign_coords(part=list(parts), task=["arc", "squad"])
+
+
 def saved_trace(trace, directory):
     """Write a made-up trace as `attnshift trace` would, so that it can be opened again."""
     from attnshift.tracing.netcdf import write_netcdf

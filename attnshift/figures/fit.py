@@ -106,17 +106,25 @@ def _place_rows(layout: _Spec, scale: float, margin: dict[str, float], legends: 
         max(inner * (upper[0] - lower[1]) * scale, room + 16 * scale)
         for upper, lower, room in zip(places, places[1:], above[1:], strict=False)
     ]
-    one_line = _row_height(LETTERS * scale)
+    one_line, heads = _row_height(LETTERS * scale), _panel_titles(layout) * _row_height(LETTERS * scale)
     margin["t"] += max(above[0] - one_line, 0.0) if "text" in layout.get("title", {}) else above[0]
+    margin["t"] += heads
     whole = at = sum(heights) + sum(gaps)
     for numbers, height, gap in zip(rows.values(), heights, [*gaps, 0.0], strict=True):
         for number in numbers:
             layout[f"yaxis{number}"]["domain"] = [max((at - height) / whole, 0.0), min(at / whole, 1.0)]
             if f"legend{number}" in layout:
-                layout[f"legend{number}"]["y"] = (at + 4 * scale) / whole
+                layout[f"legend{number}"]["y"] = (at + heads + 4 * scale) / whole
         at -= height + gap
     layout["margin"] = {side: round(value, 1) for side, value in margin.items()}
     layout["height"] = round(whole + margin["t"] + margin["b"])
+
+
+def _panel_titles(layout: _Spec) -> bool:
+    """Whether panels beside each other have titles above them, which legends must not cover."""
+    return any(
+        note.get("yref") == "paper" and note.get("yanchor") == "bottom" for note in layout.get("annotations", ())
+    )
 
 
 def _domain(axis: _Spec) -> tuple[float, float]:

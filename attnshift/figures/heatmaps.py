@@ -16,7 +16,7 @@ MAP = "map"
 """What a plotly trace's ``meta`` says of a map."""
 
 _TOP, _BOTTOM, _SLIDER, _CELL = 92, 62, 78, 26  # pixels
-_LOWEST, _TALLEST = 150, 460
+_LOWEST, _TALLEST = 210, 460  # room for the colour bar's title
 
 
 @dataclass(frozen=True)

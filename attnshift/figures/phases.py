@@ -27,14 +27,20 @@ def phase_marks(trace: xr.Dataset) -> tuple[Mark, ...]:
     return (*_peak(trace), *_epochs(trace))
 
 
-def _peak(trace: xr.Dataset) -> tuple[Mark, ...]:
+def peak_place(trace: xr.Dataset) -> int | None:
+    """Where among the steps counterfactual accuracy is highest; None at the first or last one, or where unknown."""
     if "counterfactual_accuracy" not in trace or trace["counterfactual_accuracy"].dims != ("step", "item"):
-        return ()
+        return None
     values = trace["counterfactual_accuracy"].mean("item").values
     measured = np.flatnonzero(np.isfinite(values))
     if len(measured) < 3 or (place := measured[np.argmax(values[measured])]) in (measured[0], measured[-1]):
-        return ()
-    return (Mark(float(trace["step"].values[place]), "peak"),)
+        return None
+    return int(place)
+
+
+def _peak(trace: xr.Dataset) -> tuple[Mark, ...]:
+    place = peak_place(trace)
+    return () if place is None else (Mark(float(trace["step"].values[place]), "peak"),)
 
 
 def _epochs(trace: xr.Dataset) -> tuple[Mark, ...]:

@@ -13,7 +13,9 @@ import xarray as xr
 
 from attnshift.errors import AttnshiftError
 from attnshift.figures.arms import arms
+from attnshift.figures.attention import attention, attention_heads, attention_layers
 from attnshift.figures.attribution import attribution, lens
+from attnshift.figures.benchmark import benchmark, heldout
 from attnshift.figures.export import write_figure
 from attnshift.figures.fit import fit
 from attnshift.figures.forecast import forecast
@@ -21,10 +23,15 @@ from attnshift.figures.gradients import gradients
 from attnshift.figures.grafts import graft_layers, graft_map, graft_parts, graft_search
 from attnshift.figures.inversion import inversion
 from attnshift.figures.knockout import mass_against_effect_of_heads
+from attnshift.figures.labels import labels
 from attnshift.figures.losses import losses
 from attnshift.figures.margin import margin
+from attnshift.figures.parts import parts
 from attnshift.figures.patches import patch_map
+from attnshift.figures.push import cosine, push
+from attnshift.figures.quartiles import quartiles
 from attnshift.figures.theme import SIZES
+from attnshift.figures.theory import theory, theory_phases
 from attnshift.figures.values import read_by
 
 Trace = xr.Dataset | str | Path
@@ -63,16 +70,28 @@ FIGURES: Final[dict[str, Kind]] = {
     "losses": Kind(losses),
     "gradients": Kind(gradients),
     "margin": Kind(margin),
+    "labels": Kind(labels),
+    "benchmark": Kind(benchmark),
+    "heldout": Kind(heldout),
+    "attention": Kind(attention),
+    "attention_layers": Kind(attention_layers),
+    "attention_heads": Kind(attention_heads),
     "attribution": Kind(attribution),
     "lens": Kind(lens),
     "mass_against_effect": Kind(mass_against_effect_of_heads),
+    "push": Kind(push),
+    "cosine": Kind(cosine),
+    "parts": Kind(parts),
+    "quartiles": Kind(quartiles),
+    "forecast": Kind(forecast),
     "arms": Kind(arms, of="traces"),
     "patch": Kind(patch_map, of="patch"),
     "graft": Kind(graft_parts, of="graft"),
     "graft_map": Kind(graft_map, of="graft"),
     "graft_layers": Kind(graft_layers, of="graft"),
     "graft_search": Kind(graft_search, of="graft"),
-    "forecast": Kind(forecast),
+    "theory": Kind(theory, of="nothing"),
+    "theory_phases": Kind(theory_phases, of="nothing"),
 }
 
 

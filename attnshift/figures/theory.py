@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from attnshift.figures.series import Series, StepAxis, draw, panels
 from attnshift.figures.theme import COLOURS, LEGEND, REFERENCE, TEMPLATE, WIDTH, titled
 from attnshift.stats.intervals import Interval
-from attnshift.theory import PHASES, PhaseDiagram, Setting, Trajectory, flip_attention
+from attnshift.theory import PHASES, PhaseDiagram, Setting, Trajectory, flip_attention, phase_diagram, simulate
 
 _TITLES: Final = (
     "share of conflicts",
@@ -26,6 +26,22 @@ _LOOKS: Final = {
     "plateau": (COLOURS["no_context"], "diamond"),
     "inversion": (COLOURS["non_critical"], "square"),
 }
+
+
+def theory(log_steps: bool = True) -> go.Figure:
+    """The paper's one-layer model at its reference setting: reliance, attention and gradients over steps.
+
+    `attnshift theory` draws it for any other setting.
+    """
+    return trajectory(simulate(Setting()), log_steps)
+
+
+def theory_phases() -> go.Figure:
+    """When the one-layer model inverts: by share of non-critical points, memory strength and known direction.
+
+    `attnshift theory --phases` draws it for any other setting.
+    """
+    return phases(phase_diagram(Setting()))
 
 
 def trajectory(run: Trajectory, log_steps: bool = True) -> go.Figure:

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from made_traces import made_trace
+from made_traces import made_trace, with_everything
 
 from attnshift.data.roles import CONTEXT_ROLES, KEY_ROLES
 from attnshift.errors import AttnshiftError
@@ -19,14 +19,17 @@ from attnshift.figures.theme import COLOURS
 from attnshift.figures.ticks import decade_ticks, step_ticks
 from attnshift.stats.intervals import cluster_mean_interval, cluster_wilson, wilson
 
-OF_A_TRACE = ["inversion", "losses", "gradients", "margin"]
+ELSEWHERE = ("forecast", "attribution", "lens", "mass_against_effect")
+OF_A_TRACE = [name for name, kind in FIGURES.items() if kind.of == "trace" and name not in ELSEWHERE]
 """Those whose numbers a made-up trace has; others have tests of their own."""
+OVER_STEPS = [name for name in OF_A_TRACE if "log_steps" in FIGURES[name].options]
 EVERY = pytest.mark.parametrize("name", OF_A_TRACE)
+EVERY_OVER_STEPS = pytest.mark.parametrize("name", OVER_STEPS)
 
 
 @pytest.fixture(scope="module")
 def trace() -> xr.Dataset:
-    return made_trace()
+    return with_everything(made_trace())
 
 
 def drawn(trace: xr.Dataset, name: str, **options) -> dict:
@@ -34,7 +37,10 @@ def drawn(trace: xr.Dataset, name: str, **options) -> dict:
 
 
 def lines(figure: dict) -> dict[str, dict]:
-    return {curve["name"]: curve for curve in figure["data"] if curve["meta"] == "line"}
+    """By the name in the legend; panels below repeat some of them."""
+    legend = [curve for curve in figure["data"] if curve["meta"] == "line" and curve.get("showlegend", True)]
+    assert {curve["name"] for curve in figure["data"] if curve["meta"] == "line"} == {curve["name"] for curve in legend}
+    return {curve["name"]: curve for curve in legend}
 
 
 def bands(figure: dict) -> dict[str, tuple[list, list]]:
@@ -195,6 +201,13 @@ UNITS = {
     "losses": ["loss<br>(nats per answer token)", "part of the loss<br>(% of all groups)"],
     "gradients": ["gradient norm<br>(nats per unit of parameter)", "critical / non_critical<br>(ratio of norms)"],
     "margin": ["margin (nats)"],
+    "attention": ["attention mass<br>(probability)", "beyond its share of<br>the tokens (probability)"],
+    "push": [
+        "push on the margin<br>(nats per unit of rate)",
+        "push on the attention<br>(probability per unit of rate)",
+    ],
+    "cosine": ["cosine"],
+    "quartiles": [f"loss {kind} context<br>(nats per answer token)" for kind in ("with", "without")],
 }
 
 
@@ -206,10 +219,9 @@ def test_axes_carry_units_and_figures_a_title(trace, name):
     assert len(figure["layout"]["title"]["text"].partition("<br>")[0]) < 50
 
 
-@EVERY
+@EVERY_OVER_STEPS
 def test_every_line_is_in_the_legend_and_tells_step_value_and_interval(trace, name):
     for curve in lines(drawn(trace, name)).values():
-        assert curve.get("showlegend", True)
         assert curve["x"] == [0, 10, 50, 100, 200, 400, 800, 1400]
         for text, (step, low, _), y in zip(curve["hovertext"], curve["customdata"], curve["y"], strict=True):
             assert f"step {step:,}" in text
@@ -217,7 +229,7 @@ def test_every_line_is_in_the_legend_and_tells_step_value_and_interval(trace, na
             assert ("95 % interval" in text) == (low is not None)
 
 
-@EVERY
+@EVERY_OVER_STEPS
 def test_bands_contain_their_lines(trace, name):
     figure = drawn(trace, name)
     for group, (low, high) in bands(figure).items():
@@ -226,7 +238,7 @@ def test_bands_contain_their_lines(trace, name):
 
 
 def test_a_meaning_has_one_colour_everywhere(trace):
-    found = {curve: line["line"]["color"] for name in OF_A_TRACE for curve, line in lines(drawn(trace, name)).items()}
+    found = {curve: line["line"]["color"] for name in OVER_STEPS for curve, line in lines(drawn(trace, name)).items()}
     assert found["counterfactual accuracy"] == found["context mass"] == COLOURS["context"]
     assert found["parametric accuracy"] == COLOURS["parametric"]
     assert [found[group] for group in trace["group"].values] == [COLOURS[group] for group in trace["group"].values]
@@ -236,10 +248,10 @@ def test_a_meaning_has_one_colour_everywhere(trace):
 # Steps
 
 
-@EVERY
+@EVERY_OVER_STEPS
 def test_log_steps_have_a_place_for_step_0_and_real_labels(trace, name):
     figure = drawn(trace, name, log_steps=True)
-    axis = figure["layout"]["xaxis2" if len(UNITS[name]) == 2 else "xaxis"]
+    axis = figure["layout"]["xaxis2" if "yaxis2" in figure["layout"] else "xaxis"]
     assert axis["ticktext"] == ["0", "1", "10", "100", "1,000"]
     np.testing.assert_allclose(axis["tickvals"], np.log10([1, 2, 11, 101, 1001]))
     for curve in lines(figure).values():
@@ -268,10 +280,10 @@ def test_decade_ticks_are_few_and_round():
     assert decade_ticks(1e-12, 1e3) == [1e-12, 1e-9, 1e-6, 1e-3, 1, 1e3]
 
 
-@EVERY
+@EVERY_OVER_STEPS
 @pytest.mark.parametrize("log_steps", [False, True])
 def test_one_step_is_a_marker_with_a_bar(name, log_steps):
-    figure = drawn(made_trace(steps=(500,)), name, log_steps=log_steps)
+    figure = drawn(with_everything(made_trace(steps=(500,))), name, log_steps=log_steps)
     assert not bands(figure)
     for curve in lines(figure).values():
         assert "markers" in curve["mode"]
@@ -282,7 +294,7 @@ def test_one_step_is_a_marker_with_a_bar(name, log_steps):
     assert figure["layout"]["xaxis"]["ticktext"] == ["500"]
 
 
-@EVERY
+@EVERY_OVER_STEPS
 def test_steps_that_were_not_measured_are_passed_over(trace, name):
     kept = [0, 50, 800]
     holed = trace.copy()
@@ -294,7 +306,7 @@ def test_steps_that_were_not_measured_are_passed_over(trace, name):
         np.testing.assert_allclose(line["y"], np.array(whole[curve]["y"])[[0, 2, 6]])
 
 
-@EVERY
+@pytest.mark.parametrize("name", [name for name in OVER_STEPS if name != "quartiles"])
 def test_a_trace_of_nothing_but_nan_draws_empty_panels(trace, name):
     assert all(curve["y"] == [] for curve in drawn(trace * np.nan, name)["data"])
 
