@@ -223,7 +223,7 @@ def test_everything_is_reached_by_keys_and_shows_it(browser, path):
     assert tab.evaluate(f"[...document.querySelectorAll('input, select, button')].every({named})")
 
 
-@pytest.mark.parametrize("width", [375, 768])
+@pytest.mark.parametrize("width", [375, pytest.param(768, marks=pytest.mark.slow)])
 def test_nothing_is_wider_than_a_phone_or_tablet(browser, path, width):
     one = Opened(browser, path, width, has_touch=width < 500)
     assert one.tab.evaluate("document.documentElement.scrollWidth") == width
