@@ -529,9 +529,9 @@ def test_a_hub_name_inside_a_run_is_never_fetched(attnshift, lora, tmp_path, mon
 
 
 def test_interrupted_keeps_what_is_done_and_resumes(attnshift, run, tmp_path, monkeypatch):
-    from attnshift.tracing import trace
+    from attnshift.tracing import cell
 
-    real, calls = trace.observe, []
+    real, calls = cell.observe, []
 
     def interrupted(*arguments: object) -> object:
         calls.append(arguments)
@@ -541,7 +541,7 @@ def test_interrupted_keeps_what_is_done_and_resumes(attnshift, run, tmp_path, mo
 
     command = ("trace", "--ckpts", run, *conflicts(run), *CHEAP, "--base", run.parent / "base", "--out", tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(trace, "observe", interrupted)
+        patched.setattr(cell, "observe", interrupted)
         done = attnshift(*command)
     assert done.code == 130
     assert "interrupted" in done.err

@@ -75,17 +75,18 @@ def outcome_facts(job: Job, outcome: Outcome) -> dict[str, Any]:
 
 def _agreement(job: Job) -> dict[str, float]:
     """Share of the items with one answer whose margin says the same as their label, at the first and the last step."""
-    from attnshift.stats.readings import margin_label_agreement
-    from attnshift.tracing.dataset import open_trace
+    import xarray as xr
 
-    if not job.store.steps():
-        return {}
-    trace = open_trace(job.store.path)
-    if not {"answer_label", "margin"} <= set(trace.data_vars):
-        return {}
-    shares = dict(zip(trace["step"].values.tolist(), margin_label_agreement(trace).tolist(), strict=True))
-    known = {str(step): share for step, share in shares.items() if np.isfinite(share)}
-    return {step: known[step] for step in (*list(known)[:1], *list(known)[-1:])}
+    from attnshift.stats.readings import margin_label_agreement
+
+    steps, names = job.store.steps(), ("answer_label", "margin")
+    shares: dict[str, float] = {}
+    for step in dict.fromkeys((*steps[:1], *steps[-1:])):
+        held = job.store.read_variables(step, names)
+        if len(held) == len(names):
+            share = float(margin_label_agreement(xr.Dataset(held).expand_dims("step"))[0])
+            shares |= {str(step): share} if np.isfinite(share) else {}
+    return shares
 
 
 def outcome_text(facts: Mapping[str, Any]) -> str:

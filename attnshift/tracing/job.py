@@ -243,7 +243,7 @@ def _control_notes(inputs: Inputs) -> list[str]:
     notes = []
     for control in inputs.controls:
         refused = Counter(filter(None, control.reasons))
-        why = f"; {refused.most_common(1)[0][1]} because {refused.most_common(1)[0][0]}" if refused else ""
+        why = f"; of {refused.total()} left out the first: {next(iter(refused))}" if refused else ""
         there = len(control.items) - refused.total()
         notes.append(f"control {control.condition}: {there} of {len(control.items)} items{why}")
     return notes

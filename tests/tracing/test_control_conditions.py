@@ -93,5 +93,5 @@ def test_from_the_command_line(run, tmp_path, command):
     done = command("trace", "--ckpts", run, "--conflicts", run.parent / "cf.json", *more)
     assert done.code == 0, done.err
     assert "note: control unknown_entity: 10 of 10 items" in done.err
-    assert "note: control agreeing: 0 of 10 items; 10 because the parametric answer doesn't fit" in done.err
+    assert "note: control agreeing: 0 of 10 items; of 10 left out the first: the parametric answer" in done.err
     assert set(CONTROLS) <= set(attnshift.open_trace(tmp_path).data_vars)
