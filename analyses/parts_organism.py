@@ -28,16 +28,21 @@ from attnshift.stats.heads import by_head, mass_against_effect, rank_correlation
 from attnshift.stats.intervals import cluster_mean_interval
 
 SETS = {
-    "QK": ("q", "k"),
-    "VO": ("v", "o"),
-    "attention (QKVO)": ("q", "k", "v", "o"),
-    "QK and embeddings": ("q", "k", "embed"),
-    "MLPs": ("mlp",),
-    "embeddings, unembedding, norms": ("embed", "unembed", "norm", "final_norm"),
-    "everything but QK": ("embed", "v", "o", "mlp", "norm", "final_norm", "unembed"),
-    "everything but the MLPs": ("embed", "q", "k", "v", "o", "norm", "final_norm", "unembed"),
+    "q,k": "QK",
+    "v,o": "VO",
+    "q,k,v,o": "attention: QKVO",
+    "q,k,embed": "QK and embeddings",
+    "mlp": "MLPs",
+    "v,o,mlp": "VO and MLPs",
+    "embed,unembed,norm,final_norm": "embeddings, unembedding, norms",
+    "embed,v,o,mlp,norm,final_norm,unembed": "everything but QK",
+    "embed,q,k,v,o,norm,final_norm,unembed": "everything but the MLPs",
 }
-HEADS = ("counterfactual_accuracy", "attention_mass", "knockout_effect", "head_attribution", "mlp_attribution")
+"""Sets of parts and what they are called."""
+
+HEADS = ("counterfactual_accuracy", "attention_mass", "knockout_effect")
+ITEMS = 100
+"""Conflict items that heads are knocked out on, at every checkpoint."""
 
 
 class Seed:
@@ -61,17 +66,17 @@ class Seed:
             attnshift.graft("peak", "end", **self.ends, search=True, out=place)
         return open_result(place)
 
-    def graft_set(self, name: str) -> xr.Dataset:
-        """One set of parts."""
-        place = self.results / f"set-{'-'.join(SETS[name])}.nc"
+    def sets(self) -> xr.Dataset:
+        """Sets of parts."""
+        place = self.results / "sets.nc"
         if not place.is_file():
-            attnshift.graft("peak", "end", **self.ends, parts=SETS[name], by=(), out=place)
+            attnshift.graft("peak", "end", **self.ends, by=(), sets=tuple(SETS), out=place)
         return open_result(place)
 
     def heads(self) -> xr.Dataset:
-        """Attention, attribution and knock-out of every checkpoint."""
+        """Attention and knock-out at every checkpoint."""
         series = attnshift.open_series(self.home / "run")
-        return attnshift.trace(series, out=self.results / "heads", measures=HEADS)
+        return attnshift.trace(series, out=self.results / "heads", measures=HEADS, limit=ITEMS)
 
 
 def over_seeds(values: Iterable[float], percent: bool = True) -> str:
@@ -121,7 +126,8 @@ def graft_table(seeds: Sequence[Seed]) -> list[str]:
         if kind in ("unit", "part", "without_part", "layer", "all")
     ]
     rows = {name: [one.sel(graft=name) for one in results] for name in chosen}
-    rows |= {f"set: {name}": [seed.graft_set(name).isel(graft=0) for seed in seeds] for name in SETS}
+    sets = [seed.sets() for seed in seeds]
+    rows |= {told: [one.sel(graft=f"set {parts}") for one in sets] for parts, told in SETS.items()}
     for name, cells in rows.items():
         told = [
             over_seeds(float(cell[f"restoration_{which}"]) for cell in cells)

@@ -39,8 +39,11 @@ def test_graft_prints_writes_saves_and_exits(attnshift, run, tmp_path):  # noqa:
     assert "found      " in done.out
     assert (tmp_path / "saved" / "config.json").is_file()
     assert (tmp_path / "graft.nc").is_file()
-    facts = attnshift("graft", *ends, *conflicts(run), "--by", "part", "--json", "-o", tmp_path, *CHEAP).json
+    facts = attnshift(
+        "graft", *ends, *conflicts(run), "--by", "part", "--set", "q,k", "--json", "-o", tmp_path, *CHEAP
+    ).json
     assert facts["grafts"][0]["restoration_margin"] == 1
+    assert facts["grafts"][1]["units"] == ["0.k", "0.q", "1.k", "1.q"]
 
 
 @pytest.mark.parametrize(

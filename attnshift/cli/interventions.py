@@ -90,6 +90,9 @@ def graft(
         str, typer.Option(help="q, k, v, o, mlp, norm, embed, unembed, …, or all; with layers: q,mlp:3,v:0-5+9.")
     ] = "all",
     by: Annotated[str, typer.Option(help="Grafted beside all together: each unit, part, layer.")] = "unit,part,layer",
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="Parts to graft together, such as q,k:0-3; may be repeated.")
+    ] = None,
     search: Annotated[bool, typer.Option("--search", help="Look for the smallest set that restores enough.")] = False,
     share: Annotated[float, typer.Option(help="How much is enough.")] = 0.8,
     criteria: Annotated[str, typer.Option(help="Of what.")] = "margin,counterfactual_accuracy",
@@ -122,6 +125,7 @@ def graft(
         examples=examples,
         parts=_listed(parts),
         by=_listed(by),
+        sets=sets or (),
         search=search,
         share=share,
         criteria=_listed(criteria),

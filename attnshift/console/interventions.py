@@ -11,6 +11,9 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
+_SHOWN = ("all", "set", "part", "layer", "unit")
+"""Kinds of grafts that are told as lines; all are in the facts."""
+
 _MOST = 4
 """Rows that each part has in a table of the strongest."""
 
@@ -73,7 +76,7 @@ def graft_text(facts: Mapping[str, Any]) -> str:
     done = facts["manifest"]
     lines = [f"{end}     {done[end]['path']}\n{'':10} {_told(facts[end])}" for end in ("source", "target")]
     lines += [f"measured   {done['models_measured']} models", "", f"{'':26} margin  answers  loss"]
-    lines += [_graft_line(one) for one in facts["grafts"] if one["kind"] in ("all", "part", "layer", "unit")]
+    lines += [_graft_line(one) for one in facts["grafts"] if one["kind"] in _SHOWN]
     if "search" in done:
         found = facts["grafts"][-1]
         enough = "restores" if done["search"]["reached"] else "restores less than asked for:"

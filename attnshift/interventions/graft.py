@@ -32,6 +32,7 @@ def graft(
     examples: Sequence[Example] | None = None,
     parts: Sequence[str] = (ALL_PARTS,),
     by: Sequence[str] = ("unit", "part", "layer"),
+    sets: Sequence[str] = (),
     search: bool = False,
     criteria: Sequence[str] = CRITERIA,
     share: float = SHARE,
@@ -59,6 +60,8 @@ def graft(
     by
         What is grafted beside all of them together: each ``unit``, each ``part`` in all layers (and all but it), each
         ``layer`` (and all up to it, and all from it on).
+    sets
+        Sets of parts to graft together, such as ``q,k`` or ``v,o:0-3``.
     search, criteria, share
         Look for the smallest set that restores ``share`` of what was lost by every criterion (``margin``,
         ``counterfactual_accuracy``), by the finest axis of ``by``: greedily, so a smaller one may exist. It sees a
@@ -87,7 +90,7 @@ def graft(
     bench = set_up(pair, items=items, examples=examples, with_examples=True, **options)
     for note in bench.job.notes:
         say(note)
-    result = graft_dataset(bench, Grafting.of(bench).run(parts, axes, wanted, save, say))
+    result = graft_dataset(bench, Grafting.of(bench).run(parts, axes, sets, wanted, save, say))
     if out is not None:
         say(f"written: {write_result(result, out, 'graft')}")
     return result

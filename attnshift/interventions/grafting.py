@@ -65,14 +65,21 @@ class Grafting:
         return cls(Reader(bench, skeleton, grafts, budget), names, itself)
 
     def run(
-        self, parts: Sequence[str], axes: Sequence[str], wanted: Wanted | None, save: str | Path | None, say: Say
+        self,
+        parts: Sequence[str],
+        axes: Sequence[str],
+        sets: Sequence[str],
+        wanted: Wanted | None,
+        save: str | Path | None,
+        say: Say,
     ) -> Grafted:
         """Graft all that is planned, search, save; the controls are seen to."""
         reader, grafts = self.reader, self.reader.grafts
         units = choose_units(grafts.units, parts)
+        planned, found = plan_grafts(units, axes, sets), None
         target = reader.read((), self.names)
+        judged = np.zeros(len(target["margin"]), np.bool_)
         self._check_full()
-        planned, found, judged = plan_grafts(units, axes), None, np.zeros(len(target["margin"]), np.bool_)
         if wanted is not None:
             judged = self._half(wanted.seed)
             found = search(self._goal(target, wanted, judged, say), candidates(units, axes))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from attnshift.errors import AttnshiftError
-from attnshift.interventions.units import NO_LAYER, Unit
+from attnshift.interventions.units import NO_LAYER, Unit, choose_units
 
 AXES = ("unit", "part", "layer")
 """What grafts can be told apart by: each part in each layer, each part in all layers, each layer with all parts."""
@@ -17,8 +17,8 @@ class Graft:
     """One set of units and why it is grafted."""
 
     kind: str
-    """``unit``, ``part``, ``without_part``, ``layer``, ``first_layers``, ``last_layers``, ``all``, ``search`` or
-    ``found``"""
+    """``all``, ``set``, ``unit``, ``part``, ``without_part``, ``layer``, ``first_layers``, ``last_layers``, ``search``
+    or ``found``"""
     label: str
     units: frozenset[Unit]
     part: str = ""
@@ -33,10 +33,14 @@ def read_axes(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(axis for axis in AXES if axis in names)
 
 
-def plan_grafts(units: Sequence[Unit], axes: Sequence[str]) -> list[Graft]:
-    """All units together, and what the axes ask for."""
+def plan_grafts(units: Sequence[Unit], axes: Sequence[str], sets: Sequence[str] = ()) -> list[Graft]:
+    """All units together, sets such as ``q,k:0-3``, and what the axes ask for.
+
+    Raises AttnshiftError for a set of parts or layers that aren't among the units.
+    """
     everything = frozenset(units)
     planned = [Graft("all", "all", everything)]
+    planned += [Graft("set", f"set {text}", frozenset(choose_units(units, text.split(",")))) for text in sets]
     if "unit" in axes:
         planned += [Graft("unit", unit.name, frozenset([unit]), unit.part, unit.layer) for unit in units]
     if "part" in axes:

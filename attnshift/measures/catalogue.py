@@ -26,6 +26,7 @@ from attnshift.measures.logprobs import LogprobContextAnswer, LogprobParametricA
 from attnshift.measures.loss import ExactMatch, Loss, LossClosedBook
 from attnshift.measures.margin import Margin, MarginFirstToken, MarginPerToken
 from attnshift.measures.measure import Measure, by_name
+from attnshift.measures.persuasion import ContextPersuasion
 from attnshift.measures.push import (
     AttentionPush,
     AttentionPushByPart,
@@ -85,6 +86,7 @@ FURTHER: tuple[Measure, ...] = (
     LensMarginFinalScale(),
     KnockoutEffect(),
     KnockoutEffectByLayer(),
+    ContextPersuasion(),
     *CONTROLS,
 )
 """Those that have to be asked for: not every run can give them, or they cost more than all others."""

@@ -26,6 +26,7 @@ Need = Literal[
     "parametric_answer",
     "parametric_closed_book",
     "known",
+    "persuasion",
     "generation",
     "control_margin",
     "control_generation",
@@ -42,7 +43,7 @@ Need = Literal[
     "margin_push",
     "preconditioner",
 ]
-"""What can be observed of a checkpoint: the first eleven of conflict items, then of IFT examples, pushes of both."""
+"""What can be observed of a checkpoint: the first twelve of conflict items, then of IFT examples, pushes of both."""
 
 _PUSHES: frozenset[Need] = frozenset({"attention_push", "margin_push"})
 ITEM_NEEDS: frozenset[Need] = _PUSHES | {
@@ -51,6 +52,7 @@ ITEM_NEEDS: frozenset[Need] = _PUSHES | {
     "parametric_answer",
     "parametric_closed_book",
     "known",
+    "persuasion",
     "generation",
     "control_margin",
     "control_generation",
@@ -81,6 +83,7 @@ class Observation:
     parametric_answer: TargetScores | None = None
     parametric_closed_book: TargetScores | None = None
     known: Float[np.ndarray, "item"] | None = None
+    persuasion: Float[np.ndarray, "item"] | None = None
     """nats per token by which the parametric answer beats its distractors, closed book"""
     generation: Sequence[str] | None = None
     control_margin: Float[np.ndarray, "item condition"] | None = None

@@ -98,6 +98,9 @@ def _passes(job: Job, inputs: Inputs, footprint: Footprint) -> Iterator[_Pass]:
         yield _Pass(_added(opened, parametric))
     if "parametric_closed_book" in needs:
         yield _Pass(_added([len(t.closed_book) for t in items], parametric))
+    if "persuasion" in needs:
+        yield _Pass(opened)
+        yield _Pass([len(t.closed_book) for t in items])
     if "known" in needs:
         yield _Pass(_added([len(t.closed_book) for t in items], parametric) * (DISTRACTORS + 1))
     if "generation" in needs:

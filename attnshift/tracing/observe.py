@@ -26,6 +26,7 @@ from attnshift.models.gradients import Gradient, group_gradients
 from attnshift.models.knockout_effect import knockout_effects
 from attnshift.models.known import known_margins
 from attnshift.models.parts import parameter_pieces
+from attnshift.models.persuasion import context_divergences
 from attnshift.models.readings import AnswerRow, ExampleGradients, GroupGradients
 from attnshift.models.subject import Subject
 from attnshift.tracing.controls import control_margins
@@ -104,6 +105,8 @@ def _observe_items(
     if "parametric_closed_book" in needs:
         targets = [Target.after(t.closed_book, t.parametric_answer_ids) for t in tokens]
         seen["parametric_closed_book"], _ = score_targets(model, targets, settings.token_budget)
+    if "persuasion" in needs:
+        seen["persuasion"] = context_divergences(model, tokens, settings.token_budget)
     if "known" in needs:
         seen["known"] = known_margins(model, inputs, settings.token_budget)
     if "generation" in needs:

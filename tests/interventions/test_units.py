@@ -136,6 +136,10 @@ def test_what_is_planned():
     assert len(candidates(UNITS, ("unit", "part"))) == 11
     assert len(candidates(UNITS, ("part", "layer"))) == 5
     assert len(candidates(UNITS, ("layer",))) == 5
+    (together,) = plan_grafts(UNITS, (), ["q:1,embed"])[1:]
+    assert (together.kind, names(sorted(together.units, key=lambda u: u.name))) == ("set", ["1.q", "embed"])
+    with pytest.raises(AttnshiftError, match="no part 'v'"):
+        plan_grafts(UNITS, (), ["q,v"])
     with pytest.raises(AttnshiftError, match="'head'"):
         read_axes(["head"])
 
