@@ -19,7 +19,8 @@ from attnshift.data.roles import KEY_ROLES
 from attnshift.measures.measure import Measure, Observation
 from attnshift.models.subject import Subject
 from attnshift.tracing.budget import TokenBudget
-from attnshift.tracing.job import Task, spelling_text, stored_groups
+from attnshift.tracing.job import Task, stored_groups
+from attnshift.tracing.notes import spelling_text
 from attnshift.tracing.observe import needs_of, observe
 from attnshift.tracing.plan import State, refuse_other_recipe
 from attnshift.tracing.schema import cell_dataset, control_dataset, inputs_dataset, known_dataset

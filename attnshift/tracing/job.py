@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from attnshift.models.placement import Placement, place
 from attnshift.models.series import Series
 from attnshift.tracing.budget import AT_MOST_ON_CPU, choose_budget, load_of
 from attnshift.tracing.memory import free_bytes, read_footprint
+from attnshift.tracing.notes import RESPELT, control_notes, dropped_note, spelling_note
 from attnshift.tracing.observe import Settings, needs_of
 from attnshift.tracing.store import Store
 
@@ -39,8 +39,6 @@ EXAMPLES_BY_DEFAULT = 1000
 """Examples that are sampled from a larger file where no limit is given: gradients need hundreds, not all 52,000."""
 
 MAX_NEW_TOKENS = 32
-
-AS_RENDERED, RESPELT = "as the template renders them", "with another space than the template renders"
 
 DTYPES: dict[str, torch.dtype | None] = {
     "auto": None,
@@ -208,45 +206,8 @@ def settle(
         settings=Settings(_rows(rows), new_tokens, gradients_on_cpu=gradients_on_cpu),
         dtype=dtype_of(dtype),
         store=Store(store),
-        notes=(*told, *_dropped_note(inputs), *_spelling_note(inputs, tokenizer), *_control_notes(inputs)),
+        notes=(*told, *dropped_note(inputs), *spelling_note(inputs, tokenizer), *control_notes(inputs)),
     )
-
-
-def spelling_text(inputs: Inputs) -> str:
-    """How the answers are spelt that are scored."""
-    if not inputs.doubtful:
-        return AS_RENDERED
-    spelt = RESPELT if inputs.is_respelt else AS_RENDERED
-    return f"{spelt}; in doubt for {len(inputs.doubtful)} of {len(inputs.items)} items"
-
-
-def _spelling_note(inputs: Inputs, tokenizer: Any) -> list[str]:
-    """Where a phantom or a missing space before the answer splits it into other tokens."""
-    if not inputs.doubtful:
-        return []
-    tokens = (inputs.respelt() if inputs.is_respelt else inputs).item_tokens[inputs.doubtful[0]]
-    assert tokens.respelt is not None  # noqa: S101  (it is doubtful)
-    template, other = (
-        tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in (tokens.context_answer_ids, tokens.respelt[0])
-    )
-    chosen = (
-        "the other" if inputs.is_respelt else "the template's unless the first and the last checkpoint prefer the other"
-    )
-    return [
-        f"the space before the answer is in doubt for {len(inputs.doubtful)} of {len(inputs.items)} items: the "
-        f"template gives {template}, one space more or less {other}; scored is {chosen}"
-    ]
-
-
-def _control_notes(inputs: Inputs) -> list[str]:
-    """How many items could be put under each control condition, and the most frequent reason why not."""
-    notes = []
-    for control in inputs.controls:
-        refused = Counter(filter(None, control.reasons))
-        why = f"; of {refused.total()} left out the first: {next(iter(refused))}" if refused else ""
-        there = len(control.items) - refused.total()
-        notes.append(f"control {control.condition}: {there} of {len(control.items)} items{why}")
-    return notes
 
 
 def without_example_gradients(task: Task, mixing: str) -> Task:
@@ -359,10 +320,3 @@ def _mixes_examples(run: Run, measures: Sequence[Measure]) -> str:
     except Exception:  # loading the model says better what is wrong with it
         return ""
     return unwatchable(model, dict(model.named_parameters()))
-
-
-def _dropped_note(inputs: Inputs) -> list[str]:
-    if not inputs.dropped:
-        return []
-    first = inputs.dropped[0]
-    return [f"{len(inputs.dropped)} datapoints left out; the first is {first.id!r}: {first.reason}"]
