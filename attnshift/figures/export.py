@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,6 +23,7 @@ COLUMNS: Final = ("series", "axis", "x", "y", "low", "high", "z")
 drawn, in data units; ``z`` is a map's number at x and y."""
 
 _PNG_SCALE = 3  # a figure 700 pixels wide becomes 300 dots per inch at the width of a page's text
+_BY_CHANCE: Final = re.compile(rb'(?<=defs-)[0-9a-f]{6}(?=")|(?<= trace)[0-9a-f]{6}(?=")')
 _PATIENCE = 300  # seconds; a busy machine is slow to draw
 
 
@@ -120,9 +122,17 @@ def _image(figure: go.Figure, suffix: str) -> bytes:
             # A kaleido server that the caller started keeps the options it was started with.
             warnings.filterwarnings("ignore", message="The kopts argument is ignored")
             start = {"mathjax": False, "timeout": _PATIENCE}
-            return bytes(kaleido.calc_fig_sync(_still(figure), opts=options, kopts=start))
+            drawn = bytes(kaleido.calc_fig_sync(_still(figure), opts=options, kopts=start))
     except (BrowserClosedError, BrowserFailedError, ChromeNotFoundError, OSError) as error:
         raise _no_browser(suffix, "no Chrome or Chromium could be made to draw it") from error
+    return _reproducible(drawn) if suffix == ".svg" else drawn
+
+
+def _reproducible(svg: bytes) -> bytes:
+    """The same figure, the same file: plotly names its definitions and curves by chance, here they are numbered."""
+    for number, name in enumerate(dict.fromkeys(_BY_CHANCE.findall(svg))):
+        svg = svg.replace(name, b"%06d" % number)
+    return svg
 
 
 def _unwritable(path: Path, problem: str) -> AttnshiftError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -82,12 +83,18 @@ class Series:
         return f"Series({str(self.run.path)!r}, steps {', '.join(map(str, self.steps))})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{c.step}</td><td>{'' if c.epoch is None else f'{c.epoch:.2f}'}</td>"
-            f"<td>{c.kind}</td><td>{escape(str(c.path))}</td></tr>"
-            for c in self.run.checkpoints
-        )
-        return f"<table><tr><th>step</th><th>epoch</th><th>kind</th><th>path</th></tr>{rows}</table>"
+        """A table: step, epoch, folder inside the run, kind, megabytes of weights, folders with the same weights."""
+        heads = ("step", "epoch", "checkpoint", "kind", "MB", "the same weights")
+        rows = [heads, *(self._row(checkpoint) for checkpoint in self.run.checkpoints)]
+        cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>".replace("td>", "th>", 2 * len(heads))
+
+    def _row(self, checkpoint: Checkpoint) -> tuple[str, ...]:
+        aliases = [name for name, step in self.run.aliases.items() if step == checkpoint.step]
+        megabytes = sum(file.stat().st_size for file in checkpoint.files) / 1e6
+        epoch = "" if checkpoint.epoch is None else f"{checkpoint.epoch:.2f}"
+        place = os.path.relpath(checkpoint.path, self.run.path)
+        return str(checkpoint.step), epoch, place, checkpoint.kind, f"{megabytes:.1f}", ", ".join(aliases)
 
 
 def open_series(path: str | Path, base: str | None = None) -> Series:

@@ -155,3 +155,15 @@ def test_on_paper_a_map_says_its_step_and_has_no_slider():
     assert len(figure.layout.sliders) == 1
     assert not still.layout.sliders
     assert "step 1,000" in [note.text for note in still.layout.annotations]
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_an_svg_is_the_same_file_whenever_it_is_drawn(figure, tmp_path):
+    first, again = (write_figure(figure, tmp_path / f"{name}.svg").read_bytes() for name in ("first", "again"))
+    assert first == again
+    ids = re.findall(rb'\bid="([^"]+)"', first)
+    assert len(ids) == len(set(ids))
+    used = re.findall(rb"url\('?#([^')]+)", first)
+    assert used
+    assert set(used) <= set(ids)

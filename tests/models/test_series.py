@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -15,6 +17,7 @@ import attnshift
 from attnshift.checkpoints.tensors import Tensors
 from attnshift.models import placement
 from attnshift.models import skeleton as skeletons
+from attnshift.models.series import Series
 from attnshift.models.skeleton import Skeleton
 from attnshift.tracing.prefetch import warm
 
@@ -80,7 +83,20 @@ def test_an_unknown_step_is_refused(series):
     opened, _, _ = series
     with pytest.raises(attnshift.AttnshiftError, match="no step 3"):
         _ = opened[3]
-    assert "checkpoint-2" in opened._repr_html_()
+
+
+def test_a_series_is_shown_as_a_table(made):
+    run = made("llama")
+    shown = attnshift.open_series(run, base=str(run.parent / "base"))
+    table = [re.findall(r"<t[hd]>(.*?)</t[hd]>", row) for row in shown._repr_html_().split("</tr>")]
+    assert table[0] == ["step", "epoch", "checkpoint", "kind", "MB", "the same weights"]
+    assert [row[0] for row in table[1:-1]] == list(map(str, shown.steps))
+    sizes = [sum(file.stat().st_size for file in c.files) / 1e6 for c in shown.run.checkpoints]
+    assert [row[4] for row in table[1:-1]] == [f"{size:.1f}" for size in sizes]
+    assert table[1][2] == "../base"
+    aliases = {"<b>": 2, ".": 2}
+    attacked = Series(replace(shown.run, aliases=aliases))._repr_html_()
+    assert f"<td>checkpoint-2</td><td>full</td><td>{sizes[-1]:.1f}</td><td>&lt;b&gt;, .</td>" in attacked
 
 
 @pytest.fixture
