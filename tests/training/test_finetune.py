@@ -197,6 +197,7 @@ def test_adapters(base, data, tmp_path):
     assert {name.rpartition(".")[2] for name in targets} == {"q_proj", "k_proj"}
 
 
+@pytest.mark.slow
 def test_adapters_of_fused_queries_are_refused(data, tmp_path):
     base = base_of(tmp_path / "base", "gpt2")
     with pytest.raises(AttnshiftError, match=r"c_attn\.bias holds queries, keys and values in one matrix"):

@@ -119,7 +119,7 @@ def test_saves_are_a_run_and_the_log_says_what_happened(tmp_path):
     assert not list(tmp_path.rglob("training_args.bin"))
 
 
-@pytest.mark.parametrize("micro", [1, 2])
+@pytest.mark.parametrize("micro", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_training_goes_on_bit_by_bit(micro, tmp_path):
     class Stop(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
