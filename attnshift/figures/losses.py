@@ -14,7 +14,7 @@ from attnshift.stats.intervals import Interval
 from attnshift.stats.readings import group_losses, loss_parts
 
 
-@reads("loss")
+@reads("loss", "group_share")
 def losses(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Figure:
     """Mean loss of each group of training examples over steps, and each group's part of the whole loss below.
 

@@ -17,14 +17,14 @@ from attnshift.stats.readings import total_push
 _PUSHES: Final = {"margin_push": "nats", "attention_push": "probability"}
 
 
-@reads("margin_push")
+@reads("margin_push", "group_share")
 def push(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Figure:
     """What a step of SGD on each group of examples changes the mean margin by and, below, the mean context mass.
 
     First-order, per unit of learning rate, weighted by the groups' shares; ``all`` is their sum. Above 0 the step
     pushes towards the context. It describes one checkpoint and is no forecast of the next.
 
-    Raises AttnshiftError where the trace lacks ``margin_push``.
+    Raises AttnshiftError where the trace lacks ``margin_push`` or the groups' shares.
     """
     axis = step_axis(trace, log_steps, smooth)
     names = [name for name in _PUSHES if name in trace]

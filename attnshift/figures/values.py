@@ -23,8 +23,13 @@ _READ: Final[dict[Callable[..., Any], tuple[str, ...]]] = {}
 _MADE_BY: Final = {
     "benchmark": "attnshift ingest",
     "answer_label": "attnshift rescore",
+    "group_share": "attnshift trace --ckpts RUN --out TRACE --ift FILE",
 }
 """Commands that bring variables which no measure computes."""
+
+
+_OF_ALL_STEPS: Final = ("group_share",)
+"""What a trace says once."""
 
 
 def reads(*names: str) -> Callable[[_Draws[_Options]], _Draws[_Options]]:
@@ -59,7 +64,7 @@ def need(trace: xr.Dataset, *names: str) -> None:
             remedy="; ".join(commands),
         )
     for name in names:
-        if "step" not in trace[name].dims or "run" in trace[name].dims:
+        if ("step" not in trace[name].dims and name not in _OF_ALL_STEPS) or "run" in trace[name].dims:
             raise AttnshiftError(
                 f"{name} has the dims {', '.join(map(str, trace[name].dims))}",
                 expected="one run, with its steps",
