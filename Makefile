@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 export OMP_NUM_THREADS ?= 1
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-slow check lint types clean
+.PHONY: demo test test-slow check lint types figures notebooks clean
 
 demo: export OMP_NUM_THREADS := 2
 demo: $(VENV)/ready
@@ -27,6 +27,13 @@ types: $(VENV)/ready
 	$(BIN)/mypy
 
 check: lint types test
+
+# The images that the README shows and the notebooks as they are read without being run; both need Chrome or Chromium.
+figures: $(VENV)/ready demo
+	$(BIN)/python -m tools.images
+
+notebooks: $(VENV)/ready demo
+	$(BIN)/python -m tools.notebooks
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "attnshift needs Python 3.11, 3.12 or 3.13 on the PATH"; exit 1; }

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     formats: py:percent
+#     formats: ipynb,py:percent
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -33,7 +33,7 @@ tokenizer = AutoTokenizer.from_pretrained(run / "base")
 # What it is finetuned on: a context, a question, an answer, and the loss on the answer.
 
 # %%
-examples = [json.loads(line) for line in (run / "train.jsonl").read_text().splitlines()]
+examples = [json.loads(line) for line in (run / "train.jsonl").read_text().splitlines()[::4]]
 ids = [tokenizer(f"{e['context']} {e['question']} {e['answer']}")["input_ids"] for e in examples]
 rows = [{"input_ids": torch.tensor(i), "labels": torch.tensor([-100] * (len(i) - 1) + i[-1:])} for i in ids]
 print(f"{len(rows)} examples, the first: {tokenizer.decode(ids[0])}")

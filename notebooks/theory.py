@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     formats: py:percent
+#     formats: ipynb,py:percent
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -77,7 +77,8 @@ for name, change in {
 # non-critical points than critical ones, or a direction that known subjects share (ρ > 0).**
 
 # %%
-figures.phases(phase_diagram(Setting(n_test=1)))
+grid = {"share": [n / 20 for n in range(2, 19, 2)], "delta_memory": [n / 20 for n in range(1, 20, 2)]}
+figures.phases(phase_diagram(Setting(n_test=1), **grid))
 
 # %%
-figures.phases(phase_diagram(Setting(n_critical=1000, n_non_critical=1000, n_test=1)))
+figures.phases(phase_diagram(Setting(n_critical=1000, n_non_critical=1000, n_test=1), **grid))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,8 +92,9 @@ class Series:
         aliases = [name for name, step in self.run.aliases.items() if step == checkpoint.step]
         megabytes = sum(file.stat().st_size for file in checkpoint.files) / 1e6
         epoch = "" if checkpoint.epoch is None else f"{checkpoint.epoch:.2f}"
-        place = os.path.relpath(checkpoint.path, self.run.path)
-        return str(checkpoint.step), epoch, place, checkpoint.kind, f"{megabytes:.1f}", ", ".join(aliases)
+        inside = checkpoint.path.is_relative_to(self.run.path)
+        place = checkpoint.path.relative_to(self.run.path) if inside else checkpoint.path
+        return str(checkpoint.step), epoch, str(place), checkpoint.kind, f"{megabytes:.1f}", ", ".join(aliases)
 
 
 def open_series(path: str | Path, base: str | None = None) -> Series:

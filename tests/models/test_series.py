@@ -93,7 +93,8 @@ def test_a_series_is_shown_as_a_table(made):
     assert [row[0] for row in table[1:-1]] == list(map(str, shown.steps))
     sizes = [sum(file.stat().st_size for file in c.files) / 1e6 for c in shown.run.checkpoints]
     assert [row[4] for row in table[1:-1]] == [f"{size:.1f}" for size in sizes]
-    assert table[1][2] == "../base"
+    assert table[1][2] == str(run.parent / "base")
+    assert table[2][2] == f"checkpoint-{shown.steps[1]}"
     aliases = {"<b>": 2, ".": 2}
     attacked = Series(replace(shown.run, aliases=aliases))._repr_html_()
     assert f"<td>checkpoint-2</td><td>full</td><td>{sizes[-1]:.1f}</td><td>&lt;b&gt;, .</td>" in attacked

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     formats: py:percent
+#     formats: ipynb,py:percent
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -9,9 +9,10 @@
 # ---
 
 # %% [markdown]
-# # A first look at a run
+# # Quickstart, on the organism
 #
-# `make demo` has written `demo/run` and `demo/trace`; any run of yours will do as well.
+# `make demo` leaves `demo/run` and `demo/trace`; where they are missing they are built here, in two minutes or so.
+# Nothing is downloaded. Any run directory of yours will do as well.
 
 # %%
 import os
@@ -20,6 +21,8 @@ from pathlib import Path
 import attnshift
 
 demo = Path(os.environ.get("ATTNSHIFT_DEMO", "../demo"))
+if not demo.exists():
+    attnshift.demo(demo)
 series = attnshift.open_series(demo / "run")
 series
 
@@ -28,19 +31,26 @@ series
 
 # %%
 trace = attnshift.trace(series, out=demo / "trace")
-trace
+trace[["margin", "counterfactual_accuracy", "attention_mass", "gradient_norm"]]
+
+# %% [markdown]
+# What happened, in words, and as a figure.
+
+# %%
+print("\n".join(attnshift.verdict(trace).sentences()))
 
 # %%
 attnshift.plot(trace, "inversion", log_steps=True)
 
 # %% [markdown]
-# What happened, in words.
+# Every item at every checkpoint: whose answer it gets.
 
 # %%
-print("\n".join(attnshift.verdict(trace).sentences()))
+attnshift.plot(trace, "labels")
 
 # %% [markdown]
-# One checkpoint as a plain transformers model, and the attention of its last token on the first half of a prompt.
+# One checkpoint as a plain transformers model, and the attention of its last token on the first half of a prompt, by
+# layer and head.
 
 # %%
 import torch
