@@ -68,19 +68,15 @@ def graft(
         random half of the clusters of items; ``restoration_…_confirmed`` is of the other half.
     save
         A folder to write the target with all the units (or, of a search, the found ones) to: an ordinary checkpoint.
-    out
-        A file (.nc) or a folder for the result; nothing is written by default.
-    say
-        Called with lines on what is being done.
+    out, say
+        A file (.nc) or a folder for the result (nothing is written by default); called with lines on what is done.
     options
-        ``limit, seed, template, tokenizer, token_budget, max_new_tokens, target_eos, dtype, device`` as in
-        `attnshift.trace`.
+        As in `attnshift.trace`: ``limit, seed, template, tokenizer, token_budget, max_new_tokens, dtype, device``.
 
     Raises
     ------
     AttnshiftError
-        For checkpoints that aren't there or don't fit, a part or layer that the model lacks, adapters to different
-        bases, a folder that exists already.
+        For checkpoints that aren't there or don't fit, parts that the model lacks, a folder that exists already.
     """
     say = say or (lambda line: None)
     axes, pair = read_axes(by), find_pair(source, target, run, base, trace)
