@@ -26,6 +26,8 @@ from analyses.sentences import OPTIONS, build_sentences
 from attnshift.cli import read_seeds
 from attnshift.figures.arms import arms as draw_arms
 from attnshift.figures.export import write_figure
+from attnshift.figures.fit import fit
+from attnshift.figures.theme import SIZES
 from attnshift.models.quiet import quiet_libraries
 from attnshift.organism.build import build_run
 from attnshift.organism.recipe import ARMS as RECIPES
@@ -162,7 +164,7 @@ def compare(
         name: attnshift.open_traces({str(seed): out / f"seed-{seed}" / name / "trace" for seed in seeds})
         for name in changes
     }
-    print(write_figure(draw_arms(joined, log_steps=True), out / figure))
+    print(write_figure(fit(draw_arms(joined, log_steps=True), SIZES["screen"]), out / figure))
 
 
 def main() -> None:

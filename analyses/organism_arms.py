@@ -16,6 +16,8 @@ import attnshift
 from attnshift.cli import read_seeds
 from attnshift.figures.arms import arms
 from attnshift.figures.export import write_figure
+from attnshift.figures.fit import fit
+from attnshift.figures.theme import SIZES
 from attnshift.models.quiet import quiet_libraries
 from attnshift.organism.build import build_run
 from attnshift.organism.recipe import ARMS
@@ -83,7 +85,7 @@ def main() -> None:
         arm: attnshift.open_traces({str(seed): home(options.out, arm, seed) / "trace" for seed in seeds})
         for arm in everything
     }
-    print(write_figure(arms(joined, log_steps=True), options.out / "arms.html"))
+    print(write_figure(fit(arms(joined, log_steps=True), SIZES["screen"]), options.out / "arms.html"))
 
 
 if __name__ == "__main__":
