@@ -65,6 +65,11 @@ class Template:
         """Twelve hex digits of the template's text."""
         return hashlib.blake2b(self.source.encode(), digest_size=6).hexdigest()
 
+    @property
+    def stated(self) -> str:
+        """What a trace or a run is said to be made with: the name, of a file without its folder, and the digest."""
+        return f"{Path(self.name).name} ({self.digest})"
+
     def render(self, context: str, question: str, answer: str) -> Rendered:
         """Render one datapoint; a blank context is none. Raises PromptError where the template alters a field."""
         context = context if context.strip() else ""

@@ -21,7 +21,7 @@ _Draws = Callable[Concatenate[xr.Dataset, _Options], go.Figure]
 _READ: Final[dict[Callable[..., Any], tuple[str, ...]]] = {}
 
 _MADE_BY: Final = {
-    "benchmark": "attnshift ingest",
+    "benchmark": "attnshift trace --ckpts RUN --out TRACE --benchmarks TASKS (or --benchmark-csv FILE)",
     "answer_label": "attnshift rescore",
     "group_share": "attnshift trace --ckpts RUN --out TRACE --ift FILE",
 }

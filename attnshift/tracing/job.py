@@ -69,10 +69,9 @@ class Task:
 
     def recipe(self, inputs: Inputs) -> dict[str, str]:
         """All that numbers depend on, beside weights and formulas, by aspect."""
-        template = self.encoder.template
         return {
             **inputs.digests(),
-            "template": f"{template.name} ({template.digest})",
+            "template": self.encoder.template.stated,
             "target_eos": str(self.encoder.target_eos),
             "rows": self.settings.rows,
             "max_new_tokens": str(self.settings.max_new_tokens),

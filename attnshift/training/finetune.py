@@ -150,7 +150,6 @@ class Finetuning:
         digest = blake2b(digest_size=8)
         for tokens in self.inputs.example_tokens:
             digest.update(tokens.sequence.ids.tobytes() + tokens.sequence.roles.tobytes() + b"|")
-        template = self.encoder.template
         recorded = {
             "base": self.base.name,
             "base_digest": self.base.digest,
@@ -159,7 +158,7 @@ class Finetuning:
             "tokens": sum(lengths),
             "tokens_per_step": self.capacity,
             **asdict(self.plan),
-            "template": f"{Path(template.name).name} ({template.digest})",
+            "template": self.encoder.template.stated,
             "schedule": asdict(self.schedule),
         }
         return dict(json.loads(json.dumps(recorded)))

@@ -294,3 +294,15 @@ def test_spans_hold_the_fields(template, context, question, answer, spaces):
         assert shown_context == context
     else:
         assert shown_context is None
+
+
+def test_a_template_file_is_told_by_its_name_and_text_wherever_it_lies(tmp_path):
+    """A run that was moved can be extended: its trace was made with the same template."""
+    text = "{% if context %}{{ context }} {% endif %}{{ question }} {{ answer }}"
+    told = []
+    for folder, written in (("a", text), ("b", text), ("c", f"Read: {text}")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.jinja").write_text(written)
+        told.append(load_template(str(tmp_path / folder / "mine.jinja"), None).stated)
+    assert told[0] == told[1] != told[2]
+    assert told[0].startswith("mine.jinja (")
