@@ -23,6 +23,7 @@ from attnshift.measures.known import KnownMargin, StillKnown
 from attnshift.measures.label import AnswerLabel
 from attnshift.measures.lens import LensMargin, LensMarginFinalScale
 from attnshift.measures.logprobs import LogprobContextAnswer, LogprobParametricAnswer, LogprobParametricClosedBook
+from attnshift.measures.lookback import LookbackRatio
 from attnshift.measures.loss import ExactMatch, Loss, LossClosedBook
 from attnshift.measures.margin import Margin, MarginFirstToken, MarginPerToken
 from attnshift.measures.measure import Measure, by_name
@@ -87,6 +88,7 @@ FURTHER: tuple[Measure, ...] = (
     KnockoutEffect(),
     KnockoutEffectByLayer(),
     ContextPersuasion(),
+    LookbackRatio(),
     *CONTROLS,
 )
 """Those that have to be asked for: not every run can give them, or they cost more than all others."""

@@ -27,6 +27,7 @@ Need = Literal[
     "parametric_closed_book",
     "known",
     "persuasion",
+    "lookback",
     "generation",
     "control_margin",
     "control_generation",
@@ -43,7 +44,7 @@ Need = Literal[
     "margin_push",
     "preconditioner",
 ]
-"""What can be observed of a checkpoint: the first twelve of conflict items, then of IFT examples, pushes of both."""
+"""What can be observed of a checkpoint: the first thirteen of conflict items, then of IFT examples, pushes of both."""
 
 _PUSHES: frozenset[Need] = frozenset({"attention_push", "margin_push"})
 ITEM_NEEDS: frozenset[Need] = _PUSHES | {
@@ -53,6 +54,7 @@ ITEM_NEEDS: frozenset[Need] = _PUSHES | {
     "parametric_closed_book",
     "known",
     "persuasion",
+    "lookback",
     "generation",
     "control_margin",
     "control_generation",
@@ -83,8 +85,9 @@ class Observation:
     parametric_answer: TargetScores | None = None
     parametric_closed_book: TargetScores | None = None
     known: Float[np.ndarray, "item"] | None = None
-    persuasion: Float[np.ndarray, "item"] | None = None
     """nats per token by which the parametric answer beats its distractors, closed book"""
+    persuasion: Float[np.ndarray, "item"] | None = None
+    lookback: Float[np.ndarray, "item layer head"] | None = None
     generation: Sequence[str] | None = None
     control_margin: Float[np.ndarray, "item condition"] | None = None
     control_generation: Sequence[Sequence[str | None]] | None = None

@@ -16,7 +16,7 @@ from attnshift.data.roles import KEY_ROLES
 from attnshift.tracing.budget import load_of, logit_rows
 from attnshift.tracing.job import Job
 from attnshift.tracing.memory import Footprint, free_bytes, gradient_copies, has_backward, read_footprint
-from attnshift.tracing.observe import needs_of
+from attnshift.tracing.observe import ANSWER_READS, needs_of
 
 _KNOCKOUTS = {"knockout", "knockout_by_layer"}
 
@@ -94,6 +94,8 @@ def _passes(job: Job, inputs: Inputs, footprint: Footprint) -> Iterator[_Pass]:
     context, parametric = ([len(getattr(t, f"{kind}_answer_ids")) for t in items] for kind in ("context", "parametric"))
     if needs & {"item_attention", "context_answer"}:
         yield _Pass(_added(opened, context))
+    for _ in needs & ANSWER_READS.keys():
+        yield _Pass(_added(opened, context))
     if "parametric_answer" in needs:
         yield _Pass(_added(opened, parametric))
     if "parametric_closed_book" in needs:
@@ -137,8 +139,8 @@ def _disk(job: Job, footprint: Footprint) -> int:
     names = {measure.name for measure in job.measures}
     by_role = len(names & {"attention_mass", "head_attribution", "knockout_effect"})
     rows = len(job.inputs.items) * by_role + len(job.inputs.examples) * ("ift_attention_mass" in names)
-    excess = len(job.inputs.items) * ("context_mass_excess" in names)
-    return (rows * len(KEY_ROLES) + excess) * footprint.layers * footprint.heads * 4
+    by_head = len(job.inputs.items) * len(names & {"context_mass_excess", "lookback_ratio"})
+    return (rows * len(KEY_ROLES) + by_head) * footprint.layers * footprint.heads * 4
 
 
 def _flops_per_second(job: Job) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,11 +25,17 @@ from attnshift.models.ghost import ExampleWatch
 from attnshift.models.gradients import Gradient, group_gradients
 from attnshift.models.knockout_effect import knockout_effects
 from attnshift.models.known import known_margins
+from attnshift.models.lookback import lookback_ratios
 from attnshift.models.parts import parameter_pieces
 from attnshift.models.persuasion import context_divergences
 from attnshift.models.readings import AnswerRow, ExampleGradients, GroupGradients
 from attnshift.models.subject import Subject
 from attnshift.tracing.controls import control_margins
+
+ANSWER_READS: Final[Mapping[Need, Callable[[Any, Sequence[Target], Sequence[np.ndarray], int], Any]]] = {
+    "lookback": lookback_ratios,
+}
+"""Needs that take a pass of their own over the rows that predict the context's answer."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +99,14 @@ def _observe_items(
 ) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     tokens = inputs.item_tokens
+    targets = [Target.after(t.prompt, t.context_answer_ids) for t in tokens]
+    roles = [_continued_roles(t.prompt, t.context_answer_ids) for t in tokens]
     if needs & {"item_attention", "context_answer"}:
-        targets = [Target.after(t.prompt, t.context_answer_ids) for t in tokens]
-        roles = [_continued_roles(t.prompt, t.context_answer_ids) for t in tokens]
         seen["context_answer"], seen["item_attention"] = score_targets(
             model, targets, settings.token_budget, roles if "item_attention" in needs else None, settings.rows
         )
+    for need in needs & ANSWER_READS.keys():
+        seen[need] = ANSWER_READS[need](model, targets, roles, settings.token_budget)
     if "parametric_answer" in needs:
         targets = [Target.after(t.prompt, t.parametric_answer_ids) for t in tokens]
         seen["parametric_answer"], _ = score_targets(model, targets, settings.token_budget)
