@@ -38,6 +38,7 @@ from attnshift.measures.push import (
     MarginPushByPart,
     MarginPushPreconditioned,
 )
+from attnshift.measures.retrieval import RetrievalScore
 
 MEASURES: tuple[Measure, ...] = (
     AttentionMass(),
@@ -89,6 +90,7 @@ FURTHER: tuple[Measure, ...] = (
     KnockoutEffectByLayer(),
     ContextPersuasion(),
     LookbackRatio(),
+    RetrievalScore(),
     *CONTROLS,
 )
 """Those that have to be asked for: not every run can give them, or they cost more than all others."""

@@ -28,6 +28,7 @@ Need = Literal[
     "known",
     "persuasion",
     "lookback",
+    "retrieval",
     "generation",
     "control_margin",
     "control_generation",
@@ -44,7 +45,7 @@ Need = Literal[
     "margin_push",
     "preconditioner",
 ]
-"""What can be observed of a checkpoint: the first thirteen of conflict items, then of IFT examples, pushes of both."""
+"""What can be observed of a checkpoint: the first fourteen of conflict items, then of IFT examples, pushes of both."""
 
 _PUSHES: frozenset[Need] = frozenset({"attention_push", "margin_push"})
 ITEM_NEEDS: frozenset[Need] = _PUSHES | {
@@ -55,6 +56,7 @@ ITEM_NEEDS: frozenset[Need] = _PUSHES | {
     "known",
     "persuasion",
     "lookback",
+    "retrieval",
     "generation",
     "control_margin",
     "control_generation",
@@ -88,6 +90,7 @@ class Observation:
     """nats per token by which the parametric answer beats its distractors, closed book"""
     persuasion: Float[np.ndarray, "item"] | None = None
     lookback: Float[np.ndarray, "item layer head"] | None = None
+    retrieval: Float[np.ndarray, "item layer head"] | None = None
     generation: Sequence[str] | None = None
     control_margin: Float[np.ndarray, "item condition"] | None = None
     control_generation: Sequence[Sequence[str | None]] | None = None

@@ -8,7 +8,7 @@ the layer sees: its scaling, its mask (causal, sliding window, padding), softcap
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -48,6 +48,8 @@ class Capture:
     """by layer: the probability on the learned sink, for models that have one"""
     visible: dict[int, Int[Tensor, "batch row span"]] = field(default_factory=dict)
     """by layer: how many keys of each span the row may look at (a sliding window hides some)"""
+    each: Callable[[int, Float[Tensor, "batch head row key"]], None] | None = None
+    """called with every layer and its rows, sinks left out, as they come: nothing of them is kept"""
     read: dict[int, Float[Tensor, "batch head row span d"]] | None = None
     """by layer: what each head reads from each span's values, summed with their probabilities; None: not asked for"""
 
@@ -184,6 +186,8 @@ def _capture_rows(
     capture.sink[layer] = probabilities[..., length:].sum(-1)
     seen = (bias > torch.finfo(value.dtype).min / 2).any(1)
     capture.visible[layer] = torch.einsum("brk,bsk->brs", seen.to(torch.int32), spans.to(torch.int32))
+    if capture.each is not None:
+        capture.each(layer, keys)
     if capture.read is not None:
         weights = keys[:, :, :, None] * spans.to(keys.dtype)[:, None, None]
         capture.read[layer] = read_values(weights.flatten(2, 3), value).unflatten(2, (-1, spans.shape[1]))

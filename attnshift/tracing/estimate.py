@@ -139,7 +139,7 @@ def _disk(job: Job, footprint: Footprint) -> int:
     names = {measure.name for measure in job.measures}
     by_role = len(names & {"attention_mass", "head_attribution", "knockout_effect"})
     rows = len(job.inputs.items) * by_role + len(job.inputs.examples) * ("ift_attention_mass" in names)
-    by_head = len(job.inputs.items) * len(names & {"context_mass_excess", "lookback_ratio"})
+    by_head = len(job.inputs.items) * len(names & {"context_mass_excess", "lookback_ratio", "retrieval_score"})
     return (rows * len(KEY_ROLES) + by_head) * footprint.layers * footprint.heads * 4
 
 

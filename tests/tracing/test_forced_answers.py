@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 import attnshift
 from attnshift.data.roles import CONTEXT, CONTEXT_ANSWER, PARAMETRIC_ANSWER
 
-ASKED = {"lookback_ratio": "ratio"}
+ASKED = {"lookback_ratio": "ratio", "retrieval_score": "share"}
 
 
 @pytest.fixture(scope="module")
