@@ -123,7 +123,7 @@ def interval(differences: Sequence[float]) -> str:
     values = np.asarray(differences)
     if len(values) < 2:
         return f"{values.mean():+.0f}"
-    reach = float(t_quantile(0.975, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
+    reach = float(t_quantile(0.95, len(values) - 1)) * values.std(ddof=1) / np.sqrt(len(values))
     return f"{values.mean():+.0f} ({values.mean() - reach:+.0f} to {values.mean() + reach:+.0f})"
 
 

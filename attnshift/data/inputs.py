@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from attnshift.data.controls import Condition, Control, control_items
@@ -81,6 +82,10 @@ class Inputs:
 
     def digests(self) -> dict[str, str]:
         """What the trace was fed with, by kind: changes in one are named when a trace is resumed."""
+        return dict(self._digests)
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
         return {
             "items": _digest(self.items, self.item_tokens),
             "examples": _digest([replace(e, group=None) for e in self.examples], self.example_tokens),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 
 from attnshift.checkpoints.manifest import read_manifest
@@ -23,7 +24,7 @@ from attnshift.models.ghost import unwatchable
 from attnshift.models.known import known_margins
 from attnshift.models.live import LiveModel
 from attnshift.models.placement import Placement
-from attnshift.tracing.budget import AT_MOST_ON_CPU, TokenBudget, choose_budget, load_of, release
+from attnshift.tracing.budget import AT_MOST_ON_CPU, TokenBudget, choose_budget, load_of
 from attnshift.tracing.cell import compute_cell, fixed_inputs
 from attnshift.tracing.dataset import failure_text, open_trace, read_failures, write_failures
 from attnshift.tracing.job import Task, given_budget, settle, without_example_gradients
@@ -63,7 +64,8 @@ class LiveTrace:
                 missing = missing_measures(self.task.store, state, self.task.recipe(inputs), self.task.measures)
                 return compute_cell(self.task, self.model, state, missing, inputs, self.budget) if missing else {}
         finally:
-            release()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()  # for training, whose blocks have other sizes
 
     def record_failure(self, step: int, error: Exception) -> None:
         """Keep that a step couldn't be measured, and why."""
