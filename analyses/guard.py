@@ -3,8 +3,8 @@
 `python -m analyses.guard --seeds 0-4 --out arms/` finetunes every seed's organism in full, by the paper's three
 mitigations (critical examples alone, counterfactual augmentation by 1, 2 and 10 %, QK only) and with two guards, all by
 the function behind `attnshift finetune` (what `analyses.arms` and `analyses.augmentation_dose` left in the same place
-is taken), traces them on the same conflict items and prints each arm's mean and its paired difference to full finetuning,
-with a 95 % interval over seeds (Student's t).
+is taken), traces them on the same conflict items and prints each arm's mean and its paired difference to full
+finetuning, with a 95 % interval over seeds (Student's t).
 
 A guard (`attnshift.training.guard`) looks at a small conflict probe every 10 steps, whose subjects occur neither in
 finetuning nor among the items that arms are compared on, and sets the weights of the critical and the non-critical
