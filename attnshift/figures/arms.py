@@ -38,7 +38,7 @@ def arms(traces: Mapping[str, xr.Dataset], log_steps: bool = False, smooth: int 
         curves = []
         for colour, (name, mean) in zip(RUNS, means.items(), strict=False):
             values = mean[kind].reindex(step=steps).values
-            curves.append(Series(name, colour, Interval(values, np.nan, np.nan), "%"))
+            curves.append(Series(name, colour, Interval.bare(values), "%"))
         draw(figure, axis, curves, row=row)
         figure.update_yaxes(range=[0, 103], row=row)
     figure.update_traces(showlegend=False, row=2)

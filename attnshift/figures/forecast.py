@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from jaxtyping import Float
 
 from attnshift.errors import AttnshiftError
 from attnshift.figures.phases import Mark, phase_marks
@@ -56,7 +55,7 @@ def forecast(trace: xr.Dataset, step: int | None = None, log_steps: bool = False
     measured = read_measured(trace).series
     for row, (_, quantities) in enumerate(_PANELS, 1):
         for quantity, (name, meaning, unit) in quantities.items():
-            _draw(figure, axis, row, found, quantity, Series(name, meaning, _exact(measured[quantity]), unit))
+            _draw(figure, axis, row, found, quantity, Series(name, meaning, Interval.bare(measured[quantity]), unit))
     return figure
 
 
@@ -68,13 +67,10 @@ def _draw(figure: go.Figure, axis: StepAxis, row: int, found: Forecast, quantity
         "forecast": np.where(place >= found.seen - 1, course, np.nan),
     }
     drawn = [
-        Series(f"{points.name}, {part}", points.meaning, _exact(values), points.unit) for part, values in parts.items()
+        Series(f"{points.name}, {part}", points.meaning, Interval.bare(values), points.unit)
+        for part, values in parts.items()
     ]
     draw(figure, axis, [points, *drawn], row)
     figure.update_traces(mode="markers", selector={"name": points.name})
     for one, dash in zip(drawn, ("solid", "dash"), strict=True):
         figure.update_traces(mode="lines", line_dash=dash, selector={"name": one.name})
-
-
-def _exact(values: Float[np.ndarray, "step"]) -> Interval:
-    return Interval(values, np.nan, np.nan)

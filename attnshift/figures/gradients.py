@@ -31,11 +31,11 @@ def gradients(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go
     rows = 2 if np.isfinite(ratio).any() else 1
     subtitle = "norm of the gradient of each group's mean loss"
     figure = panels(axis, titles[:rows], "Pull of each group of examples", subtitle)
-    curves = {group: Interval(values, np.nan, np.nan) for group, values in norms.items()}
+    curves = {group: Interval.bare(values) for group, values in norms.items()}
     draw(figure, axis, [Series(group, group, values, _UNIT) for group, values in curves.items()])
     log_axis(figure, np.array(list(norms.values())), row=1)
     if rows == 2:
-        draw(figure, axis, [Series("critical / non_critical", "neutral", Interval(ratio, np.nan, np.nan))], row=2)
+        draw(figure, axis, [Series("critical / non_critical", "neutral", Interval.bare(ratio))], row=2)
         figure.add_hline(1, row=2, line=REFERENCE)
         log_axis(figure, np.append(ratio, 1.0), row=2)
     return figure

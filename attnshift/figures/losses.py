@@ -39,4 +39,4 @@ def losses(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Fi
 
 
 def _curve(group: str, values: Float[np.ndarray, "step"], unit: str) -> Series:
-    return Series(group, group, Interval(values, np.nan, np.nan), unit)
+    return Series(group, group, Interval.bare(values), unit)

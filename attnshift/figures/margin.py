@@ -28,7 +28,7 @@ def margin(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Fi
     figure = panels(axis, ["margin (nats)"], "Margin between the two answers", subtitle)
     edges = [(f"{percent} % quantile", _quantile(values, percent / 100)) for percent in (25, 75)]
     curves = [Series("mean", "neutral", mean_over_items(trace, values), "nats")]
-    curves += [Series(name, "faint", Interval(edge, np.nan, np.nan), "nats") for name, edge in edges]
+    curves += [Series(name, "faint", Interval.bare(edge), "nats") for name, edge in edges]
     draw(figure, axis, curves)
     _mark_zero(figure, curves)
     return figure

@@ -35,11 +35,11 @@ def push(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Figu
         weighted = (trace[name] * trace["group_share"]).transpose("group", "step").astype(np.float64)
         weighted = weighted.dropna("group", how="all")
         curves = [
-            Series(str(group), str(group), _bare(values))
+            Series(str(group), str(group), Interval.bare(values))
             for group, values in zip(weighted["group"].values, weighted.values, strict=True)
         ]
         if len(curves) > 1:
-            curves.append(Series("all", "neutral", _bare(total_push(trace.sel(group=weighted["group"]), name))))
+            curves.append(Series("all", "neutral", Interval.bare(total_push(trace.sel(group=weighted["group"]), name))))
         draw(figure, axis, curves, row=row)
         figure.add_hline(0, row=row, line=REFERENCE)
     if len(names) > 1:  # the same groups again
@@ -59,11 +59,7 @@ def cosine(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go.Fi
     subtitle = "of the gradients of the groups' mean losses"
     figure = panels(axis, ["cosine"], "Agreement of critical and non-critical gradients", subtitle)
     values = trace["gradient_cosine"].values.astype(np.float64)
-    draw(figure, axis, [Series("critical · non_critical", "neutral", _bare(values))])
+    draw(figure, axis, [Series("critical · non_critical", "neutral", Interval.bare(values))])
     figure.add_hline(0, line=REFERENCE)
     figure.update_yaxes(range=[-1.04, 1.04])
     return figure
-
-
-def _bare(values: np.ndarray) -> Interval:
-    return Interval(values, np.nan, np.nan)

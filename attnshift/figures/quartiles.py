@@ -38,7 +38,7 @@ def quartiles(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go
         values = trace[name].transpose("step", "example").values.astype(np.float64)
         means = [values[:, quarter == number].mean(-1) for number in range(4)]
         curves = [
-            Series(label, colour, Interval(mean, np.nan, np.nan), "nats")
+            Series(label, colour, Interval.bare(mean), "nats")
             for label, colour, mean in zip(_NAMES, RUNS, means, strict=False)
         ]
         draw(figure, axis, curves, row=row)

@@ -144,7 +144,7 @@ _MATRICES: Final = {"qk": "W<sub>KQ</sub>", "v": "W<sub>V</sub>", "both": "W<sub
 
 
 def _series(name: str, meaning: str, values: Float[np.ndarray, "step"]) -> Series:
-    return Series(name, meaning, Interval(values, np.nan, np.nan))
+    return Series(name, meaning, Interval.bare(values))
 
 
 def _first(diagram: PhaseDiagram, column: int, number: int) -> bool:

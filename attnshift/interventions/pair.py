@@ -6,17 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from attnshift.checkpoints.checkpoint import Checkpoint, classify
 from attnshift.checkpoints.layout import numbered_step
 from attnshift.checkpoints.manifest import FILE_NAME as MANIFEST
 from attnshift.checkpoints.run import Run, find_run
 from attnshift.errors import AttnshiftError
+from attnshift.stats.sides import PLACES, side_step
 from attnshift.tracing.dataset import open_trace
-
-WORDS = ("start", "peak", "end")
-"""Names for a run's first checkpoint, the one of highest counterfactual accuracy in its trace, and its last."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def find_pair(
 
 
 def _side(name: str, run: Run | None, opened: Callable[[str | Path], Run], trace: str | Path | None) -> Side:
-    if not Path(name).is_dir() and (name in WORDS or name.isdecimal()):
+    if not Path(name).is_dir() and (name in PLACES or name.isdecimal()):
         if run is None:
             raise AttnshiftError(
                 f"the checkpoint {name!r} is named by its place in a run, and no run is named",
@@ -157,11 +153,11 @@ def _peak(run: Run, place: str | Path | None) -> int:
     path = run.path / "trace" if place is None else Path(place)
     try:
         trace = open_trace(path)
-        values = trace["counterfactual_accuracy"].mean("item").values
-    except (AttnshiftError, KeyError) as error:
+        place_of_peak = side_step(trace, "peak", "counterfactual_accuracy")
+    except AttnshiftError as error:
         raise AttnshiftError(
             f"the peak of {run.path} is not known: {str(path)!r} is no trace with counterfactual_accuracy",
             expected="a trace of the run",
             remedy=f"attnshift trace --ckpts {run.path}, --trace DIR if it lies elsewhere, or name a step",
         ) from error
-    return int(trace["step"].values[np.nanargmax(values)])
+    return int(trace["step"].values[place_of_peak])

@@ -25,6 +25,11 @@ class Interval:
     low: float | NDArray[np.float64]
     high: float | NDArray[np.float64]
 
+    @classmethod
+    def bare(cls, values: float | NDArray[np.float64]) -> Interval:
+        """Numbers that stand without bounds."""
+        return cls(values, np.nan, np.nan)
+
 
 def wilson(successes: ArrayLike, n: ArrayLike, level: float = 0.95) -> Interval:
     """Score interval of a proportion of independent items; shares in 0..1, element by element.
