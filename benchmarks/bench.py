@@ -72,10 +72,18 @@ class Bench:
     ) -> Row:
         """Run two ways in turns: once for their results, once for their memory, then for time.
 
-        ``difference`` says how far the two results lie apart.
+        ``difference`` says how far the two results lie apart. Where the other way runs out of the GPU's memory the row
+        says so and has our costs alone.
         """
         row = Row(name, ours[0], against[0], goals=goals, clock=self.clock)
-        first, second = ours[1](), against[1]()
+        first = ours[1]()
+        try:
+            second = against[1]()
+        except torch.OutOfMemoryError:
+            del first
+            alone = self.alone(name, ours[0], ours[1], times=pairs)
+            peak = peak_memory(ours[1], self.device) if memory else None
+            return replace(alone, against=against[0], ours_peak=peak, note="out of memory")
         row = replace(row, difference=None if difference is None else difference(first, second))
         del first, second
         if memory:

@@ -25,7 +25,8 @@ _PANELS: tuple[tuple[Kind, str], ...] = (("time", "time, ours / other"), ("memor
 
 def draw(rows: Sequence[Row]) -> go.Figure:
     """Every comparison on a line: time with its range on the left, peak memory on the right, goals as ticks."""
-    compared = [row for row in rows if row.against and any(row.value(kind) for kind, _ in _PANELS)][::-1]
+    comparable = (row for row in rows if row.against and not row.note)
+    compared = [row for row in comparable if any(row.value(kind) for kind, _ in _PANELS)][::-1]
     figure = make_subplots(1, len(_PANELS), shared_yaxes=True, horizontal_spacing=0.03)
     for column, (kind, title) in enumerate(_PANELS, start=1):
         shown = [row for row in compared if row.value(kind)]

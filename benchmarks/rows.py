@@ -42,6 +42,7 @@ class Row:
     clock: Clock = "cpu"
     """which time the goal speaks of: the processor's, or for a GPU the wall's"""
     note: str = ""
+    """what kept the other from being measured"""
 
     def seconds(self, clock: Clock) -> list[float]:
         """Our own costs."""

@@ -17,9 +17,9 @@ _CPU = torch.device("cpu")
 RANK = 16
 
 
-def write_run(folder: Path, shape: Shape, count: int) -> Path:
-    """Full checkpoints at the steps 1 to ``count``."""
-    model = random_llama(shape, _CPU)
+def write_run(folder: Path, shape: Shape, count: int, device: torch.device = _CPU) -> Path:
+    """Full checkpoints at the steps 1 to ``count``; drawn on ``device``, where billions of numbers take no minutes."""
+    model = random_llama(shape, device)
     for step in range(1, count + 1):
         _disturb(list(model.parameters()), step)
         model.save_pretrained(_checkpoint(folder, step))
@@ -82,10 +82,10 @@ def read_into(buffer: memoryview, checkpoint: Path) -> None:
 
 @torch.no_grad()
 def _disturb(parameters: Sequence[torch.Tensor], seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(parameters[0].device).manual_seed(seed)
     for parameter in parameters:
-        noise = torch.randn(parameter.shape, generator=generator)
-        parameter.add_(0.01 * noise.to(parameter.dtype))
+        noise = torch.randn(parameter.shape, generator=generator, device=parameter.device, dtype=parameter.dtype)
+        parameter.add_(noise, alpha=0.01)
 
 
 def _checkpoint(run: Path, step: int) -> Path:

@@ -27,7 +27,7 @@ ADAPTER_GOALS = (Goal("time", 0.020),)
 def series(bench: Bench) -> Section:
     """One swap of full weights."""
     shape, notes = _shape_on_disk(bench)
-    run = write_run(bench.folder / "full", shape, 2)
+    run = write_run(bench.folder / "full", shape, 2, bench.device)
     what = f"Skeleton.load, {weight_bytes(run / 'checkpoint-1') / 2**20:.0f} MiB"
     reading = bench.compare(
         "checkpoint swap beside reading",

@@ -40,7 +40,7 @@ def cells(row: Row) -> list[str]:
     return [
         row.name,
         row.ours,
-        row.against or "—",
+        ": ".join(filter(None, (row.against, row.note))) or "—",
         _time(row, "cpu"),
         _time(row, "wall"),
         _memory(row),

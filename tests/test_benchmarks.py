@@ -11,6 +11,7 @@ import torch
 from benchmarks.__main__ import COMPARISONS, main
 from benchmarks.bench import Bench
 from benchmarks.clock import Cost, alternate, peak_memory
+from benchmarks.figure import draw
 from benchmarks.models import STANDARD
 from benchmarks.rows import Goal, Row, Section
 from benchmarks.table import COLUMNS, cells
@@ -73,6 +74,19 @@ def test_pairs_alternate():
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no such file in this system")
+def test_one_that_runs_out_of_memory_is_told_with_our_costs_alone(tmp_path):
+    def too_much() -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    bench = Bench(CPU, 2, True, tmp_path)
+    row = bench.compare("mass", ("ours", lambda: 1), ("theirs", too_much), [Goal("time", 0.1)], memory=False)
+    assert len(row.ours_costs) == 2
+    assert not row.against_costs
+    assert not row.goals
+    assert "theirs: out of memory" in cells(row)
+    assert not draw([row]).data[0].y
+
+
 def test_peak_memory_sees_what_is_freed_again():
     def work():
         torch.ones(16 * 2**20).sum()

@@ -72,8 +72,9 @@ def example_gradient_norms(
     with _frozen(model), watch.watching(), torch.enable_grad():
         logits = model(input_ids=input_ids, logits_to_keep=kept.cpu(), use_cache=False).logits
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        nats = cross_entropy(logits.mT, labels[:, kept + 1], ignore_index=IGNORED, reduction="none")
-        (nats.sum(1) / wanted.sum(1)).sum().backward()
+        chosen_labels = labels[:, kept + 1]  # rows one after the other: classes in the middle would cost two copies
+        nats = cross_entropy(logits.flatten(0, 1), chosen_labels.flatten(), ignore_index=IGNORED, reduction="none")
+        (nats.view_as(chosen_labels).sum(1) / wanted.sum(1)).sum().backward()
     return watch.squares.clamp(min=0).sqrt()
 
 
