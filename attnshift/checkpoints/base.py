@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from attnshift.checkpoints.checkpoint import Checkpoint, classify
+from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.layout import BASE_FOLDER
 from attnshift.errors import AttnshiftError
 
+_FOUR_BITS = re.compile(r"(.+?)(?:-unsloth)?-bnb-4bit", re.IGNORECASE)
 _DOWNLOADED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 
 
@@ -59,14 +62,18 @@ def named_base(root: Path, option: str | None, stated: str | None, allow_downloa
                 expected="a folder with config.json and full weights, or the hub name of a model in the local cache",
                 remedy="check the path or the name after --base",
             )
+        if _in_four_bits(found):
+            raise _quantised(option)
         return found
     found = resolve_base(stated or "", root)
     folder = root / BASE_FOLDER
     return found or (folder.resolve() if classify(folder) == "full" else None)
 
 
-def adapter_base(root: Path, adapters: Sequence[Checkpoint], named: Path | None) -> Path:
-    """The base of a run's adapters: the named one, else the one that their configurations state.
+def adapter_base(root: Path, adapters: Sequence[Checkpoint], named: Path | None) -> tuple[Path, str]:
+    """The base of a run's adapters: the named one, else the one that their configurations state; and a note, or ''.
+
+    Of a base in four bits, which isn't read, its twin in full precision is taken where that is on disk.
 
     Raises AttnshiftError where they state different ones, and where no base is found.
     """
@@ -75,14 +82,48 @@ def adapter_base(root: Path, adapters: Sequence[Checkpoint], named: Path | None)
         places = ", ".join(f"{adapter.path.name}/: {name!r}" for name, adapter in sorted(stated.items()))
         raise AttnshiftError(f"the adapters in {root} have different base models ({places})", expected="one base model")
     name = next(iter(stated))
-    found = named or resolve_base(name, root)
-    if found is None:
-        raise AttnshiftError(
-            f"the adapters in {root} need their base model {name!r}, which is not on disk",
-            expected="its folder, or a hub name that is in the local cache",
-            remedy="name it with --base",
-        )
-    return found
+    found, twin = named or resolve_base(name, root), _in_full_precision(name)
+    if found is not None and not _in_four_bits(found):
+        return found, _rounded(name, found) if twin else ""
+    if twin and (other := resolve_base(twin, root)) is not None:
+        return other, _rounded(name, other)
+    if twin or found is not None:
+        raise _quantised(name)
+    raise AttnshiftError(
+        f"the adapters in {root} need their base model {name!r}, which is not on disk",
+        expected="its folder, or a hub name that is in the local cache",
+        remedy="name it with --base",
+    )
+
+
+def _in_full_precision(name: str) -> str:
+    """The name of the model that one in four bits was made from, as Unsloth names them; '' for any other name."""
+    match = _FOUR_BITS.fullmatch(name.rstrip("/"))
+    return match[1] if match else ""
+
+
+def _in_four_bits(folder: Path) -> bool:
+    """Whether a model's weights are packed by bitsandbytes."""
+    try:
+        how = read_object(folder / "config.json").get("quantization_config")
+    except AttnshiftError:
+        return False  # loading it says better what is wrong with it
+    return isinstance(how, dict) and how.get("quant_method") == "bitsandbytes"
+
+
+def _rounded(name: str, used: Path) -> str:
+    return (
+        f"the adapters were trained on {name}, in four bits; they are measured on {used}, in full precision: numbers "
+        "differ from the training's by its rounding"
+    )
+
+
+def _quantised(name: str) -> AttnshiftError:
+    return AttnshiftError(
+        f"the base model {name!r} is stored in four bits (bitsandbytes), which isn't read",
+        expected="weights in floating point: they are what gradients are taken of",
+        remedy=f"--base {_in_full_precision(name) or 'MODEL, the one that it was made from'}",
+    )
 
 
 def _cached(name: str) -> Path | None:

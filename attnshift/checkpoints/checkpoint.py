@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
 from attnshift.checkpoints.fingerprint import Fingerprint, fingerprint, same_weights
+from attnshift.checkpoints.foreign import CONVERTED, copy_config, find_foreign
 from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.tensors import Tensors, open_tensors, weight_files
 from attnshift.errors import CheckpointError
@@ -28,13 +28,6 @@ _WEIGHTS: dict[Kind, tuple[str, ...]] = {
     ),
     "adapter": ("adapter_model.safetensors", "adapter_model.bin"),
 }
-
-# Layouts that hold weights which nothing here reads: a file's pattern, their name, and how to convert them.
-_FOREIGN = (
-    ("*zero_pp_rank*", "DeepSpeed ZeRO shards", "python zero_to_fp32.py {0} {0}/merged --safe_serialization"),
-    ("*.distcp", "a torch.distributed (FSDP) checkpoint", "accelerate merge-weights {0} {0}/merged"),
-    ("lit_model.pth", "a LitGPT checkpoint", "litgpt convert_from_litgpt {0} {0}/converted"),
-)
 
 # Where and by what an adapter was saved; none of it changes what the adapter computes.
 _CIRCUMSTANCES = ("base_model_name_or_path", "revision", "inference_mode", "peft_version", "auto_mapping")
@@ -61,8 +54,13 @@ class Checkpoint:
         return self.path.name
 
     def open(self) -> Tensors:
-        """Open its weights. Raises CheckpointError where they can't be read."""
-        return open_tensors(self.files)
+        """Open its weights. Raises CheckpointError where they can't be read or are placeholders."""
+        tensors = open_tensors(self.files)
+        empty = [name for name in tensors.names if tensors.shape(name) == (0,)]
+        if empty:
+            tensors.close()
+            raise _placeholders(self.path, empty, len(tensors.names))
+        return tensors
 
     def fingerprint(self) -> Fingerprint:
         """Digest its weights and, for an adapter, the settings that change their function (r, alpha, …).
@@ -108,12 +106,7 @@ def read_checkpoint(directory: Path, step: int, epoch: float | None = None) -> C
     """
     kind, names = classify(directory), _listing(directory)
     if kind is None:
-        found = ", ".join(sorted(names)[:5]) or "nothing"
-        raise CheckpointError(
-            f"{directory} is not a checkpoint: it holds {foreign_layout(directory) or found}",
-            expected="config.json and model.safetensors, or adapter_config.json and adapter_model.safetensors",
-            remedy=conversion(directory) or "copy the checkpoint again, or leave it out with --steps",
-        )
+        raise _no_checkpoint(directory, names)
     chosen = next(name for name in _WEIGHTS[kind] if name in names)
     return Checkpoint(directory, step, kind, weight_files(directory / chosen), epoch)
 
@@ -123,23 +116,46 @@ def adapter_function(config: Mapping[str, object]) -> dict[str, object]:
     return {key: _normalised(value) for key, value in config.items() if key not in _CIRCUMSTANCES}
 
 
-def foreign_layout(directory: Path) -> str:
-    """The name of a layout that nothing here reads, from the files in a folder and the folders in it; else ''."""
-    return _foreign(directory)[0]
+def weights_folder(directory: Path) -> Path:
+    """What was converted inside a checkpoint's folder; else the folder where it holds weights or nothing in it does.
+
+    PEFT puts an adapter with a name of its own into a folder inside the checkpoint's: the only one is taken.
+    """
+    if classify(directory / CONVERTED) is not None:
+        return directory / CONVERTED
+    if classify(directory) is not None:
+        return directory
+    inner = [directory / name for name in sorted(_listing(directory)) if classify(directory / name) is not None]
+    return inner[0] if len(inner) == 1 else directory
 
 
-def conversion(directory: Path) -> str:
-    """The command that converts such a layout; else ''."""
-    return _foreign(directory)[1]
+def _no_checkpoint(directory: Path, names: frozenset[str]) -> CheckpointError:
+    """What a folder holds instead of weights and their configuration, and what to do about it."""
+    foreign = find_foreign(directory)
+    lacking = [kind for kind in _CONFIG if not names.isdisjoint(_WEIGHTS[kind])]
+    remedy = "copy the checkpoint again, or leave it out with --steps"
+    if foreign is not None:
+        remedy = foreign.conversion
+    elif lacking == ["full"]:
+        remedy = f"{copy_config(directory, directory)}, with the folder of the model that was trained for BASE"
+    inner = [name for name in sorted(names) if classify(directory / name) is not None]
+    found = f"weights in several folders ({', '.join(inner)})" if inner else ", ".join(sorted(names)[:5]) or "nothing"
+    return CheckpointError(
+        f"{directory} is not a checkpoint: it holds {foreign.layout if foreign else found}",
+        expected="config.json and model.safetensors, or adapter_config.json and adapter_model.safetensors",
+        remedy=remedy,
+    )
 
 
-def _foreign(directory: Path) -> tuple[str, str]:
-    names = _listing(directory)
-    names |= {inner for name in names for inner in _listing(directory / name)}
-    for pattern, layout, command in _FOREIGN:
-        if any(fnmatch(name, pattern) for name in names):
-            return layout, command.format(directory)
-    return "", ""
+def _placeholders(directory: Path, empty: Sequence[str], total: int) -> CheckpointError:
+    """ZeRO 3 saves tensors without elements where the weights weren't gathered."""
+    foreign = find_foreign(directory)
+    return CheckpointError(
+        f"{directory}: {len(empty)} of {total} tensors have no elements ({empty[0]}, …): the placeholders of DeepSpeed "
+        "ZeRO 3",
+        expected="weights that were gathered (stage3_gather_16bit_weights_on_model_save)",
+        remedy=foreign.conversion if foreign else "copy the shards (global_stepN/) beside them, or train again",
+    )
 
 
 def _listing(directory: Path) -> frozenset[str]:

@@ -8,7 +8,7 @@ from attnshift.checkpoints.base import adapter_base
 from attnshift.checkpoints.checkpoint import Checkpoint, classify, kinds, read_checkpoint
 from attnshift.checkpoints.fingerprint import Fingerprint
 from attnshift.checkpoints.layout import Layout, numbered_step
-from attnshift.checkpoints.trainer_state import epochs_by_step, read_trainer_state
+from attnshift.checkpoints.trainer_state import TrainerState, epochs_by_step, read_trainer_state
 from attnshift.errors import AttnshiftError, CheckpointError
 
 
@@ -24,7 +24,7 @@ class Inventory:
         self.notes: list[str] = list(layout.notes)
         self.unplaced: dict[Path, str] = {}
         folders = (*layout.unnumbered, *layout.numbered.values(), layout.root)
-        self._states = {folder: read_trainer_state(folder) for folder in folders}
+        self._states = {folder: self._stated(folder) for folder in folders}
         self._epochs = epochs_by_step(self._states.values())
 
     def add_folders(self, base: Path | None) -> None:
@@ -45,9 +45,10 @@ class Inventory:
         Raises AttnshiftError where another step 0 has other weights and where adapters lack their base.
         """
         adapters = [checkpoint for checkpoint in self.checkpoints.values() if checkpoint.kind == "adapter"]
-        base = adapter_base(self.layout.root, adapters, named) if adapters else named
+        base, note = adapter_base(self.layout.root, adapters, named) if adapters else (named, "")
         if base is None:
             return None
+        self.notes += [note] if note else []
         held = self.checkpoints.get(0)
         if held is None:
             if 0 in self.broken:
@@ -87,7 +88,8 @@ class Inventory:
     def _take(self, checkpoint: Checkpoint, mark: Fingerprint) -> None:
         self.checkpoints[checkpoint.step], self.fingerprints[checkpoint.step] = checkpoint, mark
         if len(kinds(checkpoint.path)) > 1:
-            self.notes.append(f"{checkpoint.name}/ holds merged weights and an adapter: the merged weights are used")
+            name = self.layout.name(checkpoint.path)
+            self.notes.append(f"{name} holds merged weights and an adapter: the merged weights are used")
 
     def _add_single(self, base: Path | None) -> None:
         """Take the run's own folder as its only checkpoint."""
@@ -101,8 +103,7 @@ class Inventory:
 
     def _place(self, folder: Path) -> None:
         """Take an unnumbered folder as an alias or at the step it states, or leave it out with a note."""
-        is_root = folder == self.layout.root
-        name = "the run's own folder" if is_root else f"{folder.name}/"
+        is_root, name = folder == self.layout.root, self.layout.name(folder)
         stated = self._states[folder].step
         try:
             checkpoint = read_checkpoint(folder, stated or 0, self._epoch(folder, stated or 0))
@@ -127,7 +128,15 @@ class Inventory:
                 return other
         return None
 
+    def _stated(self, folder: Path) -> TrainerState:
+        """What the Trainer states about a folder of weights, which may lie inside the one that it wrote."""
+        state = read_trainer_state(folder)
+        inside = folder.parent != self.layout.root and folder.parent.is_relative_to(self.layout.root)
+        return read_trainer_state(folder.parent) if inside and state == TrainerState() else state
+
     def _epoch(self, folder: Path, step: int) -> float | None:
+        if folder in self.layout.epochs:
+            return self.layout.epochs[folder]
         state = self._states.get(folder)
         if state is not None and state.epoch is not None and state.step in (None, step):
             return state.epoch

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from attnshift.checkpoints.checkpoint import classify, foreign_layout
+from attnshift.checkpoints.checkpoint import classify, weights_folder
+from attnshift.checkpoints.foreign import Foreign, find_foreign
+from attnshift.checkpoints.trainer_state import read_trainer_state
 from attnshift.errors import AttnshiftError
 
 BASE_FOLDER = "base"
 """A folder of this name in a run holds its base model."""
-_NUMBERED = re.compile(r"(checkpoint|global_step|step|iter)[-_]?0*(\d+)", re.IGNORECASE | re.ASCII)
+_NUMBERED = re.compile(r"(checkpoint|ckpt|global_step|step|iter)[-_]?0*(\d+)", re.IGNORECASE | re.ASCII)
+_LIGHTNING = re.compile(r"(?:.*-)?step=0*(\d+)(?:-(?!last).*)?", re.ASCII)
+_EPOCH = re.compile(r"epoch[-_]?0*(\d+)", re.IGNORECASE | re.ASCII)
 _IGNORED = ("trace",)
 
 
@@ -22,18 +27,29 @@ class Layout:
 
     root: Path
     """The run itself, absolute."""
-    numbered: dict[int, Path]
+    numbered: Mapping[int, Path]
     """Step to folder, in ascending order; the folder need not hold weights."""
     unnumbered: tuple[Path, ...]
     """Other folders with weights in name order, but for the base; the run itself comes last."""
     notes: tuple[str, ...]
-    """Folders that were left out although their names are numbered."""
+    """Folders that were left out although their names are numbered or they hold weights of a kind."""
+    epochs: Mapping[Path, float] = field(default_factory=dict)
+    """Passes over the training set before a folder was saved, where its name states them."""
+
+    def name(self, folder: Path) -> str:
+        """How a folder is told to the user: by its place in the run."""
+        if folder == self.root:
+            return "the run's own folder"
+        return f"{folder.relative_to(self.root) if folder.is_relative_to(self.root) else folder}/"
 
 
 def numbered_step(name: str) -> int | None:
     """The step that a folder's name states, such as 500 for `checkpoint-500`; None where it states none."""
     match = _NUMBERED.fullmatch(name)
-    return int(match[2]) if match else None
+    if match:
+        return int(match[2])
+    match = _LIGHTNING.fullmatch(name)  # as Lightning and NeMo name them
+    return int(match[1]) if match else None
 
 
 def read_layout(path: Path) -> Layout:
@@ -44,6 +60,70 @@ def read_layout(path: Path) -> Layout:
     AttnshiftError
         For a path that isn't a folder we may list, and two folders of the same step.
     """
+    root, children = _children(path)
+    has_weights = classify(root) is not None
+    steps: list[tuple[int, Path]] = []
+    epochs: list[tuple[int, Path]] = []
+    unnumbered: list[Path] = []
+    notes: list[str] = []
+    for child in children:
+        folder, step = weights_folder(child), numbered_step(child.name)
+        held, epoch = classify(folder), _numbered_epoch(child.name, folder)
+        foreign = None if held else find_foreign(child)
+        if foreign and (has_weights or step is epoch is None):
+            notes.append(_left_out(child, foreign, has_weights))
+        elif step is not None:
+            steps.append((step, folder))
+        elif epoch is not None:
+            epochs.append((epoch, folder))
+        elif held:
+            unnumbered.append(folder)
+    by_epoch = {} if steps else _distinct(epochs, root, "epoch")
+    if by_epoch:
+        notes.append(_counted(by_epoch, root))
+    unnumbered += [folder for _, folder in epochs if steps and classify(folder)]
+    # Whoever names folders by epochs counts them from 0: the first is saved when one epoch is over.
+    numbered = _distinct(steps, root, "step") or {epoch + 1: folder for epoch, folder in by_epoch.items()}
+    own = [root] if has_weights else []
+    passes = {folder: epoch + 1.0 for epoch, folder in by_epoch.items()}
+    return Layout(root, numbered, (*sorted(unnumbered), *own), tuple(notes), passes)
+
+
+def _numbered_epoch(name: str, folder: Path) -> int | None:
+    """The epoch that a folder's name states where nothing in the folder states its step."""
+    match = _EPOCH.fullmatch(name)
+    return int(match[1]) if match and read_trainer_state(folder).step is None else None
+
+
+def _distinct(found: list[tuple[int, Path]], root: Path, what: str) -> dict[int, Path]:
+    """Folders by ascending number; raises AttnshiftError where two have the same."""
+    numbered: dict[int, Path] = {}
+    for number, folder in found:
+        if number in numbered:
+            names = " and ".join(f"{place.relative_to(root).parts[0]}/" for place in (numbered[number], folder))
+            raise AttnshiftError(
+                f"{names} in {str(root)!r} are both {what} {number}",
+                expected=f"one folder per {what}",
+                remedy="move one of them out of the run",
+            )
+        numbered[number] = folder
+    return dict(sorted(numbered.items()))
+
+
+def _left_out(child: Path, foreign: Foreign, has_weights: bool) -> str:
+    if has_weights:
+        return f"{child.name}/ holds {foreign.layout}: ignored, as weights stand beside it"
+    return f"{child.name}/ holds {foreign.layout} and is left out; to read it: {foreign.conversion}"
+
+
+def _counted(by_epoch: Mapping[int, Path], root: Path) -> str:
+    epoch, folder = next(iter(by_epoch.items()))
+    name = folder.relative_to(root).parts[0]
+    return f"{name}/ states no step: steps are counted in epochs, {name}/ is step {epoch + 1} (epoch {epoch + 1})"
+
+
+def _children(path: Path) -> tuple[Path, list[Path]]:
+    """A run directory, absolute, and the folders in it by name."""
     try:
         root = path.resolve()
         children = [root / name for name in sorted(os.listdir(root))]
@@ -51,26 +131,7 @@ def read_layout(path: Path) -> Layout:
         unlisted = f"can't be listed: {error}" if os.path.exists(path) else "doesn't exist"
         problem = "is a file" if os.path.isfile(path) else unlisted
         raise AttnshiftError(f"{str(path)!r} {problem}", expected="a run directory or a checkpoint's folder") from error
-    has_weights = classify(root) is not None
-    numbered: dict[int, Path] = {}
-    unnumbered: list[Path] = []
-    notes: list[str] = []
-    for child in filter(Path.is_dir, children):
-        step = numbered_step(child.name)
-        if step is None:
-            if not _is_ignored(child) and classify(child):
-                unnumbered.append(child)
-        elif has_weights and classify(child) is None and foreign_layout(child):
-            notes.append(f"{child.name}/ holds {foreign_layout(child)}: ignored, as weights stand beside it")
-        elif step in numbered:
-            raise AttnshiftError(
-                f"{numbered[step].name}/ and {child.name}/ in {str(path)!r} are both step {step}",
-                expected="one folder per step",
-                remedy="move one of them out of the run",
-            )
-        else:
-            numbered[step] = child
-    return Layout(root, dict(sorted(numbered.items())), (*unnumbered, *([root] if has_weights else [])), tuple(notes))
+    return root, [child for child in children if child.is_dir() and not _is_ignored(child)]
 
 
 def _is_ignored(child: Path) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from attnshift.checkpoints.base import named_base
-from attnshift.checkpoints.checkpoint import Checkpoint, conversion, foreign_layout
+from attnshift.checkpoints.checkpoint import Checkpoint, classify
 from attnshift.checkpoints.fingerprint import Fingerprint, changed_tensors
+from attnshift.checkpoints.foreign import find_foreign
 from attnshift.checkpoints.inventory import Inventory
 from attnshift.checkpoints.layout import read_layout
 from attnshift.checkpoints.manifest import Manifest, read_manifest
@@ -99,17 +102,32 @@ def trained_tensors(run: Run) -> frozenset[str] | None:
 def _nothing_found(path: str, inventory: Inventory) -> AttnshiftError:
     """Why a folder holds no readable checkpoint."""
     root, broken = inventory.layout.root, inventory.broken
-    found = f"; it holds {foreign_layout(root)}" if foreign_layout(root) else ""
     if broken:
         first = broken[min(broken)]
+        others = " (and so for the others)" if len(broken) > 1 else ""
         return AttnshiftError(
             f"none of the {len(broken)} checkpoints in {path!r} can be read: {first.problem}",
             expected=first.expected,
-            remedy=first.remedy,
+            remedy=f"{first.remedy}{others}",
         )
+    foreign, runs = find_foreign(root), _runs_in(root)
+    found = f"; it holds {foreign.layout}" if foreign else ""
     left_out = "".join(f"; {note}" for note in inventory.unplaced.values())
+    remedy = f"give {'one of these folders' if left_out else 'the folder of the run'} itself"
+    if runs:
+        found = f"; it holds {len(runs)} runs: {', '.join(runs[:5])}{', …' if len(runs) > 5 else ''}"
+        remedy = " ".join(f"--ckpts {quote(str(root / name))}" for name in runs)
     return AttnshiftError(
         f"there are no checkpoints in {path!r}{found}{left_out}",
         expected="folders such as checkpoint-500/ with weights, or the folder of one checkpoint",
-        remedy=conversion(root) or f"give {'one of these folders' if left_out else 'the folder of the run'} itself",
+        remedy=foreign.conversion if foreign and not runs else remedy,
     )
+
+
+def _runs_in(root: Path) -> list[str]:
+    """Names of the folders in a folder that are runs."""
+    found = []
+    for child in sorted(filter(Path.is_dir, root.iterdir())):
+        with suppress(AttnshiftError):  # whatever it is, it is no run that could be given instead
+            found += [child.name] if any(map(classify, read_layout(child).numbered.values())) else []
+    return found

@@ -19,8 +19,8 @@ _VOCABULARIES = ("vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.m
 def tokenizer_dir(run: Run, option: str | None = None) -> Path:
     """Find the folder of a run's tokenizer.
 
-    A folder named by `option` is taken; else the first of the last checkpoint, the run itself, `final/` and other
-    folders with a checkpoint's weights, and the base that holds tokenizer files.
+    A folder named by `option` is taken; else the first of the last checkpoint (and the folder around it, inside the
+    run), the run itself, `final/` and other folders with a checkpoint's weights, and the base that holds its files.
 
     Raises
     ------
@@ -31,7 +31,9 @@ def tokenizer_dir(run: Run, option: str | None = None) -> Path:
         folders = [Path(os.path.expanduser(option))]
     else:
         aliases = [run.path / name for name in run.aliases]
-        folders = [run.checkpoints[-1].path, run.path, run.path / "final", *aliases]
+        last = run.checkpoints[-1].path
+        around = [last.parent] if last.parent.is_relative_to(run.path) else []
+        folders = [last, *around, run.path, run.path / "final", *aliases]
         folders += [run.base] if run.base else []
     for folder in folders:
         if _holds_tokenizer(folder):

@@ -77,7 +77,7 @@ def test_transposed_tensors_of_a_pickle(tmp_path):
         {"w": torch.zeros(2, 2)},
         {"w": torch.zeros(4, dtype=torch.int32)},
         {"w": -torch.zeros(4)},
-        {"w": torch.zeros(4), "v": torch.zeros(0)},
+        {"w": torch.zeros(4), "v": torch.zeros(1)},
     ],
     ids=["name", "shape", "type", "sign of zero", "one more"],
 )
