@@ -70,7 +70,7 @@ def read_manifest(run_dir: Path) -> Manifest:
 
     def paths(key: str) -> tuple[Path, ...]:
         names = get(key, _strings, "a path inside the run, or a list of them")
-        return tuple(inside(run_dir, name) for name in names or ())
+        return tuple(_data(run_dir, name) for name in names or ())
 
     base = get("base", _string, "a folder or a hub name")
     template = get("template", _string, "a template's name, or a file inside the run")
@@ -95,6 +95,16 @@ def _base(run_dir: Path, value: str) -> str:
         return value
     is_path = value.startswith(".") or ".." in Path(value).parts or os.path.exists(run_dir / value)
     return str(inside(run_dir, value)) if is_path else value
+
+
+def _data(run_dir: Path, value: str) -> Path:
+    """A file of data, or a saved dataset's folder and behind `#` the split: the folder is what must stay inside."""
+    path = inside(run_dir, value)
+    folder, mark, split = value.rpartition("#")
+    if not mark or path.exists():
+        return path
+    place = inside(run_dir, folder)
+    return place.with_name(f"{place.name}#{split}")
 
 
 def _template(run_dir: Path, value: str) -> str:

@@ -22,7 +22,7 @@ from attnshift.data.rows import Document, Row, read_document
 from attnshift.errors import AttnshiftError
 
 _PROVENANCE = ("origin", "old_answer", "new_answer", "kind", "seed")
-_FORMS = {"json": (".json",), "jsonl": (".jsonl", ".ndjson", ".json"), "csv": (".csv",)}
+_FORMS = {"json": (".json",), "jsonl": (".jsonl", ".ndjson", ".json"), "csv": (".csv",), "table": (".jsonl", ".ndjson")}
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,18 @@ class DataFile:
         return ["\n\n".join(texts_in(self.rows[example.id])) for example in self.examples]
 
     def check_name(self, out: Path) -> None:
-        """Raise AttnshiftError where the name of a new file ends otherwise than this one's: the form stays."""
+        """Raise AttnshiftError where the name of a new file ends otherwise than this one's form does."""
         endings = _FORMS[self.document.kind]
         if out.suffix.lower() not in endings:
             raise AttnshiftError(
                 f"{out} doesn't end as {self.document.path.name} does",
-                expected=f"a name that ends in {' or '.join(endings)}: the form stays as it is",
-                remedy=f"-o {out.with_suffix(self.document.path.suffix)}",
+                expected=f"a name that ends in {' or '.join(endings)}: {_form(self.document)}",
+                remedy=f"-o {out.with_suffix(self._ending())}",
             )
+
+    def _ending(self) -> str:
+        suffix, endings = self.document.path.suffix, _FORMS[self.document.kind]
+        return suffix if suffix.lower() in endings else endings[0]
 
     def write(
         self,
@@ -127,6 +131,10 @@ def open_data(path: str | PathLike[str], mapping: Mapping[str, str] | None = Non
     return DataFile(document, homes, rows, tuple(found.values()), dict(mapping or {}))
 
 
+def _form(document: Document) -> str:
+    return "a table is written as json lines" if document.kind == "table" else "the form stays as it is"
+
+
 def _as_paragraph(row: Row) -> Row:
     return {"context": row["context"], "qas": [{key: value for key, value in row.items() if key != "context"}]}
 
@@ -141,7 +149,8 @@ def _json(document: Document, changes: Mapping[int, list[Row]], more: list[Row])
 
 def _jsonl(document: Document, changes: Mapping[int, list[Row]], more: list[Row]) -> str:
     rows = _rebuilt(document.whole, changes, document.rows, more)
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    # Tables hold dates and the like, which JSON has no form of.
+    return "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
 
 
 def _rebuilt(node: Any, changes: Mapping[int, list[Row]], rows: list[Row], more: list[Row]) -> Any:
@@ -182,5 +191,6 @@ def _cells(row: Row, names: Sequence[str]) -> list[Any]:
 _WRITERS: dict[str, Callable[[Document, Mapping[int, list[Row]], list[Row]], str]] = {
     "json": _json,
     "jsonl": _jsonl,
+    "table": _jsonl,
     "csv": _csv,
 }

@@ -21,7 +21,7 @@ Datapoint = TypeVar("Datapoint", Item, Example)
 
 
 def load_items(path: str | PathLike[str], mapping: Mapping[str, str] | None = None) -> list[Item]:
-    """Read conflict items from a json, jsonl or csv file.
+    """Read conflict items from a json, jsonl, csv or parquet file, or a saved dataset.
 
     The columns tell the format; columns beside them that are named as a field of `Item` are read too.
 
@@ -59,7 +59,7 @@ def load_items(path: str | PathLike[str], mapping: Mapping[str, str] | None = No
 
 
 def load_examples(path: str | PathLike[str], mapping: Mapping[str, str] | None = None) -> list[Example]:
-    """Read instruction-finetuning examples from a json, jsonl or csv file.
+    """Read instruction-finetuning examples from a json, jsonl, csv or parquet file, or a saved dataset.
 
     The columns tell the format; columns beside them that are named as a field of `Example` are read too.
 

@@ -1,4 +1,4 @@
-"""The rows of a json, jsonl or csv file, as they are written there."""
+"""The rows of a json, jsonl or csv file, of a parquet file or a saved dataset, as they are written there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from attnshift.data.tables import PARQUET, is_table, read_table
 from attnshift.errors import AttnshiftError
 
 Row = dict[str, Any]
@@ -21,11 +22,11 @@ class Document:
     """A file as it is written: its rows, and what stands around them."""
 
     path: Path
-    kind: Literal["json", "jsonl", "csv"]
+    kind: Literal["json", "jsonl", "csv", "table"]
     whole: Any
-    """the JSON value; of json lines their list; of a csv its records, the header first"""
+    """the JSON value; of json lines and tables the list of rows; of a csv its records, the header first"""
     rows: list[Row]
-    """for JSON the very objects that stand in the whole"""
+    """but for csv the very objects that stand in the whole"""
 
 
 def read_rows(path: str | PathLike[str]) -> list[Row]:
@@ -36,7 +37,9 @@ def read_rows(path: str | PathLike[str]) -> list[Row]:
     path
         ``.json`` (a list of objects, an object that holds exactly one such list, or json lines),
         ``.jsonl`` or ``.ndjson`` (one object per line), or ``.csv`` (quoted as in RFC 4180, with a
-        header; its values are all text). UTF-8, with or without a byte order mark.
+        header; its values are all text). UTF-8, with or without a byte order mark. Or ``.parquet``, or
+        a folder that ``save_to_disk`` of the datasets library wrote, with ``#train`` behind it where it
+        has splits.
 
     Raises
     ------
@@ -49,9 +52,13 @@ def read_rows(path: str | PathLike[str]) -> list[Row]:
 def read_document(path: str | PathLike[str]) -> Document:
     """Read a file of rows, so that it can be written again; as `read_rows` reads it, and raises."""
     path = Path(path)
-    read = _reader(path)
-    text = _read_text(path)
-    document = read(path, text) if text.strip() else Document(path, "json", [], [])
+    if is_table(path):
+        rows = read_table(path)
+        document = Document(path, "table", rows, rows)
+    else:
+        read = _reader(path)
+        text = _read_text(path)
+        document = read(path, text) if text.strip() else Document(path, "json", [], [])
     if not document.rows:
         raise AttnshiftError(
             f"{path}: there are no rows in it",
@@ -71,12 +78,10 @@ def read_document(path: str | PathLike[str]) -> Document:
 def _reader(path: Path) -> Callable[[Path, str], Document]:
     if not path.exists():
         raise AttnshiftError(f"there is no file {str(path)!r}", remedy="check the path")
-    if path.is_dir():
-        raise AttnshiftError(f"{path} is a folder", expected="one file", remedy="name a file in the folder")
     if path.suffix.lower() not in _READERS:
         raise AttnshiftError(
             f"{path}: files ending in {path.suffix!r} can't be read",
-            expected=f"one of {', '.join(_READERS)}",
+            expected=f"one of {', '.join(_READERS)}, {PARQUET}, or the folder of a saved dataset",
             remedy="convert the file, or rename it if only its name is wrong",
         )
     return _READERS[path.suffix.lower()]

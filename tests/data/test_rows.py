@@ -102,7 +102,7 @@ def test_csv_from_spreadsheets_and_pandas(tmp_path):
         ("a.csv", b"yes,yes,no\n1,2,3", "is no header"),
         ("a.csv", b"a,b\n1,2\n1,2,3", "line 3: 3 fields under 2 column names"),
         ("a.csv", b'a,b\n1,"2\n3,4\n', "not valid csv"),
-        ("a.parquet", b"PAR1\xff", "files ending in '.parquet'"),
+        ("a.xlsx", b"PK\xff", "files ending in '.xlsx'"),
         ("a", b"{}", "files ending in ''"),
     ],
 )
@@ -119,7 +119,7 @@ def test_broken_files_are_told_with_the_place(tmp_path, name, content, told):
 def test_no_file_and_a_folder(tmp_path):
     with pytest.raises(AttnshiftError, match=r"there is no file .*gone\.json"):
         read_rows(tmp_path / "gone.json")
-    with pytest.raises(AttnshiftError, match="is a folder"):
+    with pytest.raises(AttnshiftError, match="is a folder without state"):
         read_rows(tmp_path)
 
 
