@@ -38,6 +38,7 @@ from attnshift.measures.push import (
     MarginPushByPart,
     MarginPushPreconditioned,
 )
+from attnshift.measures.redeep import ExternalContextScore, ParametricKnowledgeScore
 from attnshift.measures.retrieval import RetrievalScore
 
 MEASURES: tuple[Measure, ...] = (
@@ -91,6 +92,8 @@ FURTHER: tuple[Measure, ...] = (
     ContextPersuasion(),
     LookbackRatio(),
     RetrievalScore(),
+    ExternalContextScore(),
+    ParametricKnowledgeScore(),
     *CONTROLS,
 )
 """Those that have to be asked for: not every run can give them, or they cost more than all others."""

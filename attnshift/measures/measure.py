@@ -29,6 +29,8 @@ Need = Literal[
     "persuasion",
     "lookback",
     "retrieval",
+    "external_context",
+    "parametric_knowledge",
     "generation",
     "control_margin",
     "control_generation",
@@ -45,7 +47,7 @@ Need = Literal[
     "margin_push",
     "preconditioner",
 ]
-"""What can be observed of a checkpoint: the first fourteen of conflict items, then of IFT examples, pushes of both."""
+"""What can be observed of a checkpoint: the first sixteen of conflict items, then of IFT examples, pushes of both."""
 
 _PUSHES: frozenset[Need] = frozenset({"attention_push", "margin_push"})
 ITEM_NEEDS: frozenset[Need] = _PUSHES | {
@@ -57,6 +59,8 @@ ITEM_NEEDS: frozenset[Need] = _PUSHES | {
     "persuasion",
     "lookback",
     "retrieval",
+    "external_context",
+    "parametric_knowledge",
     "generation",
     "control_margin",
     "control_generation",
@@ -91,6 +95,8 @@ class Observation:
     persuasion: Float[np.ndarray, "item"] | None = None
     lookback: Float[np.ndarray, "item layer head"] | None = None
     retrieval: Float[np.ndarray, "item layer head"] | None = None
+    external_context: Float[np.ndarray, "item layer head"] | None = None
+    parametric_knowledge: Float[np.ndarray, "item layer"] | None = None
     generation: Sequence[str] | None = None
     control_margin: Float[np.ndarray, "item condition"] | None = None
     control_generation: Sequence[Sequence[str | None]] | None = None

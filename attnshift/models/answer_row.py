@@ -88,10 +88,10 @@ def _read_batch(model: Any, parts: Anatomy, chosen: Sequence[Contrast]) -> Answe
     terms = contributions(parts, stream, read, direction)
     constant = norm.constant(readout.towards) + readout.constant
     sums = terms.heads.sum((1, 2, 3)) + terms.mlp.sum(1) + terms.embedding + terms.bias
-    _require_equal(sums + constant, readout.raw(norm(final)), logits, model, "the contributions don't sum")
+    require_equal(sums + constant, readout.raw(norm(final)), logits, model, "the contributions don't sum")
     lens = [readout.margin(freeze(parts.final_norm, stream.leaving[i])(stream.leaving[i])) for i in stream.leaving]
     frozen = [readout.margin(norm(stream.leaving[i].to(final))) for i in stream.leaving]
-    _require_equal(lens[-1], margin, logits, model, "the lens behind the last layer isn't the model's own answer")
+    require_equal(lens[-1], margin, logits, model, "the lens behind the last layer isn't the model's own answer")
     sink = terms.heads.new_zeros((*terms.heads.shape[:3], 1))
     arrays = (torch.cat([terms.heads, sink], -1), terms.mlp, terms.embedding, terms.bias + constant)
     heads, mlp, embedding, bias = (each.float().cpu().numpy() for each in arrays)
@@ -143,7 +143,7 @@ def _along(vectors: Float[Tensor, "batch d"], direction: Float[Tensor, "batch d"
     return (vectors.to(direction) * direction).sum(-1)
 
 
-def _require_equal(found: Tensor, expected: Tensor, logits: Tensor, model: Any, problem: str) -> None:
+def require_equal(found: Tensor, expected: Tensor, logits: Tensor, model: Any, problem: str) -> None:
     """Compare differences of logits, to what rounding allows for logits of this size."""
     size = float(logits.abs().amax()) + 1.0
     apart = (found.to(expected) - expected).abs().amax()

@@ -121,16 +121,26 @@ def target_logits(
     ``extra`` goes to the model as keywords: a Capture under CAPTURE, say.
     """
     ids = _padded(model, targets)
-    lengths = [len(t) - t.start for t in targets]
-    sequence = np.repeat(np.arange(len(targets)), lengths)
-    position = np.concatenate([np.arange(n) for n in lengths])
-    rows = np.array([t.start for t in targets])[sequence] + position - 1
+    sequence, position, rows = target_rows(targets)
     kept = np.unique(rows)
     output = model(input_ids=ids, use_cache=False, logits_to_keep=torch.from_numpy(kept), **(extra or {}))
     logits, wanted = output.logits.flatten(0, 1), sequence * len(kept) + np.searchsorted(kept, rows)
     if len(wanted) < len(logits):  # else these are all of them, in this order: no copy
         logits = logits.index_select(0, torch.from_numpy(wanted).to(logits.device))
     return logits, _Picked(sequence, position, ids[torch.from_numpy(sequence), torch.from_numpy(rows + 1)])
+
+
+def target_rows(
+    targets: Sequence[Target],
+) -> tuple[Int[np.ndarray, "token"], Int[np.ndarray, "token"], Int[np.ndarray, "token"]]:
+    """Of every target token, one target after the other: its sequence, its position in the target, its row.
+
+    The row is the one that predicts it, right before it in the sequence.
+    """
+    lengths = [len(t) - t.start for t in targets]
+    sequence = np.repeat(np.arange(len(targets)), lengths)
+    position = np.concatenate([np.arange(n) for n in lengths])
+    return sequence, position, np.array([t.start for t in targets])[sequence] + position - 1
 
 
 def _padded(model: Any, targets: Sequence[Target]) -> Int[Tensor, "target position"]:

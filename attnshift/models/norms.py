@@ -43,7 +43,7 @@ def freeze(norm: nn.Module, vectors: Float[Tensor, "*row d"]) -> FrozenNorm:
     Layer norms and root-mean-square norms, whatever they call or add to their weight: the weight is read off what the
     norm does to a vector of ones. Raises AttnshiftError where the module isn't one of them.
     """
-    own, x = _parameter_dtype(norm), _precise(vectors)
+    own, x = _parameter_dtype(norm), precise(vectors)
     if isinstance(norm, nn.LayerNorm):
         weight = torch.ones_like(x[0]) if norm.weight is None else norm.weight.detach().to(x)
         scale = (x.var(-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
@@ -55,7 +55,7 @@ def freeze(norm: nn.Module, vectors: Float[Tensor, "*row d"]) -> FrozenNorm:
             weight = norm(ones).to(x) * (1 + eps) ** 0.5
         frozen = FrozenNorm(weight, None, False, (x.pow(2).mean(-1, keepdim=True) + eps).sqrt())
     with torch.no_grad():
-        difference = (frozen(x) - _precise(norm(vectors))).norm() / (frozen(x).norm() + 1e-12)
+        difference = (frozen(x) - precise(norm(vectors))).norm() / (frozen(x).norm() + 1e-12)
     if not difference <= tolerance(own):
         raise _not_a_norm(norm)
     return frozen
@@ -66,7 +66,8 @@ def tolerance(dtype: torch.dtype) -> float:
     return {torch.float64: 1e-6, torch.float32: 1e-3}.get(dtype, 5e-2)
 
 
-def _precise(tensor: Tensor) -> Tensor:
+def precise(tensor: Tensor) -> Tensor:
+    """In float32 at least."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 

@@ -1,4 +1,4 @@
-"""The residual stream at one row per sequence: what every layer adds to it there."""
+"""The residual stream at some rows of a batch: what every layer adds to it there."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from attnshift.models.norms import tolerance
 
 @dataclass
 class RowStream:
-    """What was seen of one forward at one row of each sequence; all vectors are ``batch d``."""
+    """What was seen of one forward at the rows asked for; all vectors are ``row d``."""
 
-    rows: Int[Tensor, "batch"]
+    rows: Int[Tensor, "row"]
+    sequences: Int[Tensor, "row"]
+    """which of the batch's sequences each row is of"""
     entering: dict[int, Tensor] = field(default_factory=dict)
     """by layer: the stream before it"""
     leaving: dict[int, Tensor] = field(default_factory=dict)
@@ -36,12 +38,15 @@ class RowStream:
 
 
 @contextmanager
-def watched_rows(parts: Anatomy, rows: Int[Tensor, "batch"]) -> Iterator[RowStream]:
+def watched_rows(
+    parts: Anatomy, rows: Int[Tensor, "row"], sequences: Int[Tensor, "row"] | None = None
+) -> Iterator[RowStream]:
     """Within it, forwards leave their rows in the stream that is yielded; checked at the end.
 
+    Without ``sequences`` a row of each sequence in turn.
     Raises AttnshiftError where a layer adds something to the stream that is neither its attention nor its MLP.
     """
-    seen = RowStream(rows)
+    seen = RowStream(rows, torch.arange(len(rows)) if sequences is None else sequences)
     hooks = [hook for layer, block in enumerate(parts.blocks) for hook in _hooks(seen, layer, block)]
     try:
         yield seen
@@ -67,13 +72,13 @@ def hidden_out(output: Any) -> Tensor:
 def _hooks(seen: RowStream, layer: int, block: Block) -> list[Any]:
     def before(place: dict[int, Tensor]) -> Callable[..., None]:
         def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            place[layer] = _picked(hidden_in(args, kwargs), seen.rows)
+            place[layer] = _picked(hidden_in(args, kwargs), seen)
 
         return keep
 
     def behind(place: dict[int, Tensor]) -> Callable[..., None]:
         def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-            place[layer] = _picked(hidden_out(output), seen.rows)
+            place[layer] = _picked(hidden_out(output), seen)
 
         return keep
 
@@ -87,9 +92,8 @@ def _hooks(seen: RowStream, layer: int, block: Block) -> list[Any]:
     ]
 
 
-def _picked(hidden: Float[Tensor, "batch position d"], rows: Int[Tensor, "batch"]) -> Float[Tensor, "batch d"]:
-    rows = rows.to(hidden.device)
-    return hidden[torch.arange(len(rows), device=hidden.device), rows].detach()
+def _picked(hidden: Float[Tensor, "batch position d"], seen: RowStream) -> Float[Tensor, "row d"]:
+    return hidden[seen.sequences.to(hidden.device), seen.rows.to(hidden.device)].detach()
 
 
 def _check(seen: RowStream, layer: int, block: Block) -> None:

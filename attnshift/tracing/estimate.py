@@ -18,6 +18,7 @@ from attnshift.tracing.job import Job
 from attnshift.tracing.memory import Footprint, free_bytes, gradient_copies, has_backward, read_footprint
 from attnshift.tracing.observe import ANSWER_READS, needs_of
 
+_BY_HEAD = {"context_mass_excess", "lookback_ratio", "retrieval_score", "external_context_score"}
 _KNOCKOUTS = {"knockout", "knockout_by_layer"}
 
 
@@ -139,7 +140,7 @@ def _disk(job: Job, footprint: Footprint) -> int:
     names = {measure.name for measure in job.measures}
     by_role = len(names & {"attention_mass", "head_attribution", "knockout_effect"})
     rows = len(job.inputs.items) * by_role + len(job.inputs.examples) * ("ift_attention_mass" in names)
-    by_head = len(job.inputs.items) * len(names & {"context_mass_excess", "lookback_ratio", "retrieval_score"})
+    by_head = len(job.inputs.items) * len(names & _BY_HEAD)
     return (rows * len(KEY_ROLES) + by_head) * footprint.layers * footprint.heads * 4
 
 

@@ -100,9 +100,11 @@ class Footprint:
     def logits(self, needs: Collection[str]) -> int:
         """Bytes per row that goes through the unembedding: its logits, in float32, and their softmax.
 
-        With gradients, those of the logits and of their float32 copy as well.
+        With gradients, those of the logits and of their float32 copy as well; for lenses at every layer, what was seen
+        of the residual stream there.
         """
-        return self.vocabulary * (self.width + 8 + (self.width + 4 if has_backward(needs) else 0))
+        stream = 6 * self.layers * self.hidden * self.width if "parametric_knowledge" in needs else 0
+        return self.vocabulary * (self.width + 8 + (self.width + 4 if has_backward(needs) else 0)) + stream
 
 
 def read_footprint(run: Run, checkpoints: Sequence[Checkpoint], dtype: torch.dtype | None) -> Footprint:

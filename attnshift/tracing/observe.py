@@ -29,6 +29,7 @@ from attnshift.models.lookback import lookback_ratios
 from attnshift.models.parts import parameter_pieces
 from attnshift.models.persuasion import context_divergences
 from attnshift.models.readings import AnswerRow, ExampleGradients, GroupGradients
+from attnshift.models.redeep import external_context_scores, parametric_knowledge_scores
 from attnshift.models.retrieval import retrieval_scores
 from attnshift.models.subject import Subject
 from attnshift.tracing.controls import control_margins
@@ -36,6 +37,8 @@ from attnshift.tracing.controls import control_margins
 ANSWER_READS: Final[Mapping[Need, Callable[[Any, Sequence[Target], Sequence[np.ndarray], int], Any]]] = {
     "lookback": lookback_ratios,
     "retrieval": retrieval_scores,
+    "external_context": external_context_scores,
+    "parametric_knowledge": parametric_knowledge_scores,
 }
 """Needs that take a pass of their own over the rows that predict the context's answer."""
 

@@ -13,7 +13,13 @@ from transformers import AutoModelForCausalLM
 import attnshift
 from attnshift.data.roles import CONTEXT, CONTEXT_ANSWER, PARAMETRIC_ANSWER
 
-ASKED = {"lookback_ratio": "ratio", "retrieval_score": "share"}
+BY_HEAD = ("step", "item", "layer", "head")
+ASKED = {
+    "lookback_ratio": ("ratio", BY_HEAD),
+    "retrieval_score": ("share", BY_HEAD),
+    "external_context_score": ("cosine similarity", BY_HEAD),
+    "parametric_knowledge_score": ("nats", BY_HEAD[:3]),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +46,9 @@ def forced(trace, item):
 
 def test_dims_and_units(traced):
     trace, _ = traced
-    for name, unit in ASKED.items():
+    for name, (unit, dims) in ASKED.items():
         assert trace[name].unit == unit
-        assert trace[name].dims == ("step", "item", "layer", "head")
+        assert trace[name].dims == dims
 
 
 def test_the_ratio_follows_from_ids_and_checkpoint(traced):
@@ -62,3 +68,29 @@ def test_the_ratio_follows_from_ids_and_checkpoint(traced):
         else:
             assert np.isnan(found).all()
     assert np.isnan(trace.lookback_ratio.values[0]).all((1, 2)).tolist() == [True, False, False, False]
+
+
+def test_the_scores_of_redeep_follow_from_ids_and_checkpoint(traced):
+    trace, run = traced
+    model = AutoModelForCausalLM.from_pretrained(run / "checkpoint-4", attn_implementation="eager").eval()
+    left, added = [], []
+    for layer in model.model.layers:
+        layer.register_forward_hook(lambda _module, _args, output: left.append(output[0]))
+        layer.mlp.register_forward_hook(lambda _module, _args, output: added.append(output[0]))
+    for item in range(4):
+        ids, start, context = forced(trace, item)
+        left.clear()
+        added.clear()
+        with torch.no_grad():
+            seen = model(torch.from_numpy(ids)[None], output_attentions=True, output_hidden_states=True)
+            residuals = torch.stack([torch.stack(left) - torch.stack(added), torch.stack(left)])[:, :, start - 1 : -1]
+            pair = model.lm_head(model.model.norm(residuals)).double().log_softmax(-1)  # side layer row token
+        middle = pair.exp().mean(0).log()
+        nats = (pair.exp() * (pair - middle)).sum(-1).mean(0)
+        np.testing.assert_allclose(trace.parametric_knowledge_score.values[0, item], nats.mean(-1), rtol=0.01)
+        states = seen.hidden_states[-1][0]
+        weights = torch.stack(seen.attentions)[:, 0, :, start - 1 : -1, context]  # layer head row key
+        best = torch.from_numpy(context)[weights.topk(max(1, len(context) // 10)).indices]
+        expected = torch.cosine_similarity(states[best].mean(-2), states[start - 1 : -1], dim=-1).mean(-1)
+        np.testing.assert_allclose(trace.external_context_score.values[0, item], expected, atol=1e-5)
+    assert trace.parametric_knowledge_score.values.min() > 1e-5
