@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from attnshift.data.roles import CONTEXT_ROLES
 from attnshift.figures.heatmaps import Heat, heat_maps
+from attnshift.figures.noise import bands_told, noise_over_items
 from attnshift.figures.series import Series, draw, panels, step_axis
 from attnshift.figures.theme import REFERENCE
 from attnshift.figures.values import mean_over_items, reads
@@ -25,26 +26,38 @@ def attention(trace: xr.Dataset, log_steps: bool = False, smooth: int = 1) -> go
     """Attention mass on the context and on the question over steps; below, what the context gets beyond its length.
 
     First row: probability, mean over layers and heads, with the 95 % interval of the mean over items (cluster
-    bootstrap). Second row, where the trace has ``context_mass_excess``: context mass less the context's share of the
-    visible tokens, so that longer contexts don't count as more attention.
+    bootstrap) shaded. Second row, where the trace has ``context_mass_excess``: context mass less the context's share of
+    the visible tokens, so that longer contexts don't count as more attention. Dotted, around the context's curves:
+    checkpoint noise, how far a checkpoint strays from the trend of its neighbours by chance on these same items (95 %;
+    from 4 checkpoints on).
 
     Raises AttnshiftError where the trace lacks ``attention_mass``.
     """
     axis = step_axis(trace, log_steps, smooth)
     excess = "context_mass_excess" in trace
     titles = [_UNIT.replace(" (", "<br>("), "beyond its share of<br>the tokens (probability)"]
-    subtitle = f"{trace.sizes['item']} conflict items; mean over layers and heads; bands: 95 % intervals"
+    curves = mass_curves(trace)
+    subtitle = f"{trace.sizes['item']} conflict items; {bands_told(curves[0].noise)}"
     figure = panels(axis, titles[: 1 + excess], "Attention to the context", subtitle)
-    masses = attention_by_roles(trace, {"context": CONTEXT_ROLES, "question": ("question",)})
-    curves = [Series(f"{name} mass", name, mean_over_items(trace, mass)) for name, mass in masses.items()]
     draw(figure, axis, curves)
     figure.update_yaxes(rangemode="tozero", autorangeoptions_clipmax=1, row=1)
     if excess:
         beyond = trace["context_mass_excess"].astype(np.float64).mean(("layer", "head"))
-        values = mean_over_items(trace, beyond.transpose("step", "item").values)
-        draw(figure, axis, [Series("context mass beyond its share", "context", values)], row=2)
+        values = beyond.transpose("step", "item").values
+        mean, noise = mean_over_items(trace, values), noise_over_items(trace, values)
+        draw(figure, axis, [Series("context mass beyond its share", "context", mean, "", noise, (-1, 1))], row=2)
         figure.add_hline(0, row=2, line=REFERENCE)
     return figure
+
+
+def mass_curves(trace: xr.Dataset) -> list[Series]:
+    """Attention mass on the context, with its checkpoint noise, and on the question: mean over layers, heads, items."""
+    masses = attention_by_roles(trace, {"context": CONTEXT_ROLES, "question": ("question",)})
+    noise = noise_over_items(trace, masses["context"])
+    return [
+        Series("context mass", "context", mean_over_items(trace, masses["context"]), "", noise, (0, 1)),
+        Series("question mass", "question", mean_over_items(trace, masses["question"])),
+    ]
 
 
 @reads("attention_mass")

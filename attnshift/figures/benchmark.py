@@ -10,8 +10,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from attnshift.errors import AttnshiftError
+from attnshift.figures.noise import NOISE, add_noise, noise_over_items, noise_points
 from attnshift.figures.theme import COLOURS, LEGEND, SYMBOLS, TEMPLATE, WIDTH, titled
-from attnshift.figures.values import accuracy, reads
+from attnshift.figures.values import accuracy, item_values, reads
 
 _HEIGHT: Final = 430  # pixels
 _TOLD: Final = 5  # tasks by name
@@ -23,8 +24,9 @@ def benchmark(trace: xr.Dataset) -> go.Figure:
     """Counterfactual and parametric accuracy against the mean of the benchmarks, checkpoint after checkpoint.
 
     A point per step, joined in the order of training, first and last labelled with their steps; percent of the items
-    with Wilson's 95 % interval, by clusters where items share them. The mean is over the tasks known at every step
-    that has any.
+    with Wilson's 95 % interval, by clusters where items share them. Dotted, at the highest and the last
+    counterfactual accuracy: checkpoint noise, how far a checkpoint strays from the trend of its neighbours by chance on
+    these same items (95 %; from 4 checkpoints on). The mean is over the tasks known at every step that has any.
 
     Raises AttnshiftError where the trace lacks ``benchmark`` or the accuracies, or no task is known at two steps.
     """
@@ -45,7 +47,11 @@ def benchmark(trace: xr.Dataset) -> go.Figure:
 def heldout(trace: xr.Dataset) -> go.Figure:
     """Counterfactual and parametric accuracy against held-out accuracy, checkpoint after checkpoint.
 
-    As ``benchmark``, with the percent of the held-out finetuning examples whose greedy answer is exactly the target.
+    Held-out accuracy: percent of the held-out finetuning examples whose greedy answer is exactly the target. A point
+    per step, joined in the order of training, first and last labelled with their steps; percent of the items with
+    Wilson's 95 % interval, by clusters where items share them. Dotted, at the highest and the last counterfactual
+    accuracy: checkpoint noise, how far a checkpoint strays from the trend of its neighbours by chance on these same
+    items (95 %; from 4 checkpoints on).
 
     Raises AttnshiftError where the trace lacks the variables or has no held-out examples.
     """
@@ -59,7 +65,9 @@ def _against(trace: xr.Dataset, x: Float[np.ndarray, "step"], x_title: str, told
     chosen = np.flatnonzero(np.isfinite(x))
     if len(chosen) < 2:
         raise AttnshiftError(f"{x_title} is known at {len(chosen)} steps", expected="two steps or more")
-    figure = go.Figure([_path(trace, kind, x, chosen) for kind in _KINDS])
+    figure = go.Figure()
+    _draw_noise(figure, trace, x[chosen], chosen)
+    figure.add_traces([_path(trace, kind, x, chosen) for kind in _KINDS])
     subtitle = f"{told}; {trace.sizes['item']} conflict items; the ends are labelled with their steps"
     figure.update_layout(template=TEMPLATE, title_text=titled("Context reliance against what is learnt", subtitle))
     figure.update_layout(width=WIDTH, height=_HEIGHT, margin={"t": 92, "b": 62, "l": 84, "r": 26})
@@ -67,6 +75,21 @@ def _against(trace: xr.Dataset, x: Float[np.ndarray, "step"], x_title: str, told
     figure.update_xaxes(title_text=x_title)
     figure.update_yaxes(title_text="accuracy (% of items)", rangemode="tozero", autorangeoptions_clipmax=103)
     return figure
+
+
+def _draw_noise(figure: go.Figure, trace: xr.Dataset, x: Float[np.ndarray, "point"], chosen: np.ndarray) -> None:
+    """At the highest point and at the last one, between which a fall is judged: a path may turn back on itself."""
+    values = 100 * item_values(trace, "counterfactual_accuracy")
+    noise = noise_over_items(trace, values)
+    means = np.asarray(accuracy(trace, "counterfactual_accuracy").estimate)[chosen]
+    if np.isfinite(noise) and np.isfinite(means).any():
+        ends = np.unique([np.nanargmax(means), np.flatnonzero(np.isfinite(means))[-1]])
+        points = noise_points(x[ends], means[ends], noise, limits=(0, 100))
+        upright = np.stack([points[:, 2], points[:, 3], np.full(len(ends), np.nan)], -1)
+        corners = points[:, 0].repeat(3), upright.ravel()
+        add_noise(figure, points.tolist(), corners, COLOURS[_KINDS["counterfactual"]])
+        caps = {"symbol": "line-ew-open", "size": 11}
+        figure.update_traces(mode="lines+markers", marker=caps, selector={"meta": NOISE})
 
 
 def _path(trace: xr.Dataset, kind: str, x: Float[np.ndarray, "step"], chosen: np.ndarray) -> go.Scatter:

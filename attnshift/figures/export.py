@@ -15,7 +15,8 @@ from typing import Final
 import plotly.graph_objects as go
 
 from attnshift.errors import AttnshiftError
-from attnshift.figures.series import BAND, LINE, NOISE, RAW
+from attnshift.figures.noise import NOISE
+from attnshift.figures.series import BAND, LINE, RAW
 from attnshift.tracing.atomic import atomic
 
 COLUMNS: Final = ("series", "axis", "x", "y", "low", "high", "z")
@@ -66,8 +67,8 @@ def _csv(figure: go.Figure) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for curve in figure.data:
-        if curve.meta not in (BAND, NOISE):  # a band's numbers are its line's low and high
+    for curve in sorted(figure.data, key=lambda curve: bool(curve.meta == NOISE)):
+        if curve.meta != BAND:  # a band's numbers are its line's low and high
             rows = _cells(curve) if curve.type == "heatmap" else _points(curve)
             writer.writerows([curve.name, _axis_of(figure, curve), *row] for row in rows)
     return text.getvalue().encode()
@@ -83,7 +84,10 @@ def _axis_of(figure: go.Figure, curve: go.Scatter | go.Heatmap) -> str:
 
 
 def _points(curve: go.Scatter) -> Iterator[tuple[object, ...]]:
-    """x, y, low and high; a line of ours keeps x, low and high beside what it draws."""
+    """x, y, low and high; a line of ours keeps x, low and high beside what it draws, a band of noise all four."""
+    if curve.meta == NOISE:
+        yield from ((*point, None) for point in curve.customdata)
+        return
     if curve.meta not in (LINE, RAW):
         yield from ((x, y, None, None, None) for x, y in zip(curve.x, curve.y, strict=True))
         return

@@ -7,12 +7,14 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from attnshift.figures.theme import LETTERS, Size
+from attnshift.figures.theme import LEGEND_GAP, LETTERS, Size
 
 _Spec = dict[str, Any]
 
 _MEAN_WIDTH = 0.56  # of a letter, of the size of the letters
-_KEY = 48  # pixels: a legend's line, marker and gaps
+_KEY = 46  # pixels, whatever the scale: a legend's line, marker and gaps
+_AROUND = 8  # pixels beside a legend's rows and the gap beneath each
+_RIGHT = 26  # pixels beside panels without words
 _SCALED = ("size", "ticklen", "standoff", "thickness", "width")
 
 
@@ -24,6 +26,8 @@ def fit(figure: go.Figure, size: Size) -> go.Figure:
     """
     spec: _Spec = figure.to_plotly_json()
     layout, scale = spec["layout"], size.scale
+    if not size.sides:
+        _drop_sides(layout)
     for holder in _sized(spec):
         for name in _SCALED:
             if isinstance(holder.get(name), int | float):
@@ -36,6 +40,15 @@ def fit(figure: go.Figure, size: Size) -> go.Figure:
     _place_rows(layout, scale, margin, legends)
     layout["width"] = size.width
     return go.Figure(spec)
+
+
+def _drop_sides(layout: _Spec) -> None:
+    """Take away the words to the right of the panels, and the room for them."""
+    notes = list(layout.get("annotations", ()))
+    beside = [note for note in notes if (note.get("xref"), note.get("x"), note.get("xanchor")) == ("paper", 1, "left")]
+    if beside:
+        layout["annotations"] = [note for note in notes if note not in beside]
+        layout["margin"]["r"] = _RIGHT
 
 
 def _sized(spec: _Spec) -> Iterator[_Spec]:
@@ -70,7 +83,7 @@ def _nested(entry: _Spec) -> Iterator[_Spec]:
 def _legend_heights(spec: _Spec, width: float, letters: float) -> dict[str, float]:
     """Pixels that each legend takes when it wraps within the width of the panels."""
     names: dict[str, dict[str, None]] = {}
-    for trace in spec["data"]:
+    for trace in sorted(spec["data"], key=lambda trace: trace.get("legendrank", 1000)):
         shown = trace.get("showlegend", True) and trace.get("visible", True) is True
         if shown and trace.get("type", "scatter") == "scatter" and trace.get("name"):
             names.setdefault(trace.get("legend", "legend"), {})[trace["name"]] = None
@@ -80,15 +93,15 @@ def _legend_heights(spec: _Spec, width: float, letters: float) -> dict[str, floa
     for legend, entries in names.items():
         rows, used = 1, 0.0
         for name in entries:
-            wide = _MEAN_WIDTH * letters * len(name) + _KEY * letters / LETTERS
+            wide = _MEAN_WIDTH * letters * len(name) + _KEY
             rows, used = (rows + 1, wide) if used and used + wide > width else (rows, used + wide)
-        found[legend] = rows * _row_height(letters)
+        found[legend] = rows * _row_height(letters) + _AROUND
     return found
 
 
 def _row_height(letters: float) -> float:
-    """Pixels of a row of the legend: plotly's line of 1.3 letters, 16 at least, and 13 around it."""
-    return max(1.3 * letters, 16.0) + 13
+    """Pixels of a row of the legend: plotly's line of 1.3 letters, 16 at least, and the gap to the next."""
+    return max(1.3 * letters, 16.0) + 3 + LEGEND_GAP
 
 
 def _place_rows(layout: _Spec, scale: float, margin: dict[str, float], legends: Mapping[str, float]) -> None:
@@ -106,7 +119,8 @@ def _place_rows(layout: _Spec, scale: float, margin: dict[str, float], legends: 
         max(inner * (upper[0] - lower[1]) * scale, room + 16 * scale)
         for upper, lower, room in zip(places, places[1:], above[1:], strict=False)
     ]
-    one_line, heads = _row_height(LETTERS * scale), _panel_titles(layout) * _row_height(LETTERS * scale)
+    one_line = _row_height(LETTERS * scale) + _AROUND
+    heads = _panel_titles(layout) * one_line
     margin["t"] += max(above[0] - one_line, 0.0) if "text" in layout.get("title", {}) else above[0]
     margin["t"] += heads
     whole = at = sum(heights) + sum(gaps)

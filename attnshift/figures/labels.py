@@ -17,12 +17,7 @@ from attnshift.figures.values import reads
 from attnshift.stats.flips import flips
 from attnshift.stats.items import answer_labels
 
-_LOOKS: Final = {
-    "context": COLOURS["context"],
-    "both": COLOURS["critical"],
-    "parametric": COLOURS["parametric"],
-    "neither": "#C9C9C9",
-}
+_LABELS: Final = ("context", "both", "parametric", "neither")
 _TOP, _BOTTOM = 108, 62  # pixels
 _ROW, _LOWEST, _TALLEST = 6, 220, 640
 
@@ -44,9 +39,9 @@ def labels(trace: xr.Dataset) -> go.Figure:
     shown = found[:, order]
     height = int(np.clip(_ROW * len(order), _LOWEST, _TALLEST))
     figure = go.Figure()
-    for label, colour in _LOOKS.items():
-        figure.add_trace(_cells(trace, shown, order, label, colour))
-        key = {"size": 11, "symbol": "square", "color": colour}
+    for label in _LABELS:
+        figure.add_trace(_cells(trace, shown, order, label))
+        key = {"size": 11, "symbol": "square", "color": COLOURS[label]}
         figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=key, name=label, meta="key"))
     figure.update_layout(template=TEMPLATE, title_text=titled("Whose answer, item by item", _flips_told(trace)))
     figure.update_layout(
@@ -60,9 +55,7 @@ def labels(trace: xr.Dataset) -> go.Figure:
     return figure
 
 
-def _cells(
-    trace: xr.Dataset, shown: Shaped[np.ndarray, "step item"], order: np.ndarray, label: str, colour: str
-) -> go.Heatmap:
+def _cells(trace: xr.Dataset, shown: Shaped[np.ndarray, "step item"], order: np.ndarray, label: str) -> go.Heatmap:
     """One label's cells in its colour, all others empty."""
     return go.Heatmap(
         x=[f"{int(step):,}" for step in trace["step"].values],
@@ -70,7 +63,7 @@ def _cells(
         z=[[1 if one == label else None for one in row] for row in shown.T.tolist()],
         name=label,
         meta=MAP,
-        colorscale=[[0, colour], [1, colour]],
+        colorscale=[[0, COLOURS[label]], [1, COLOURS[label]]],
         showscale=False,
         hovertemplate=f"<b>{label}</b><br>step %{{x}}<br>item %{{y}}<extra></extra>",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,13 @@ from jaxtyping import Float, Num
 from plotly.subplots import make_subplots
 
 from attnshift.errors import AttnshiftError
+from attnshift.figures.noise import add_noise, noise_points
 from attnshift.figures.phases import Mark, phase_marks
 from attnshift.figures.theme import COLOURS, LEGEND, SYMBOLS, TEMPLATE, WIDTH, tint, titled
 from attnshift.figures.ticks import decade_ticks, step_ticks
 from attnshift.stats.intervals import Interval
 
-LINE, BAND, NOISE, RAW = "line", "band", "noise", "raw"
+LINE, BAND, RAW = "line", "band", "raw"
 """What a plotly trace's ``meta`` says that it is; a line's ``customdata`` holds step, low and high. ``raw`` are the
 points behind a smoothed line, with theirs."""
 
@@ -39,6 +41,8 @@ class Series:
     """written behind the number in the hover text"""
     noise: float = float("nan")
     """how far a checkpoint's number strays from its neighbours' by chance alone (95 %): a band of its own"""
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    """the least and the greatest that the number can be; the band of noise ends there"""
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,9 @@ def draw(figure: go.Figure, axis: StepAxis, series: Sequence[Series], row: int =
         table = table[np.isfinite(table[:, 1])].astype(np.float64)
         bounded = table[np.isfinite(table).all(-1)]
         lines.append(_line(one, axis, table))
+        smooth = _smoothed(table, axis.smooth)
         if np.isfinite(one.noise) and len(table) > 1:
-            figure.add_trace(_noise(one, axis, table), row=row, col=1)
+            _draw_noise(figure, axis, one, smooth, row)
         if len(bounded) > 1 and axis.smooth == 1:
             figure.add_trace(_band(one, axis, bounded), row=row, col=1)
         elif len(bounded):  # an area of one step has no width, and one around raw points would hide the smooth line
@@ -132,7 +137,7 @@ def draw(figure: go.Figure, axis: StepAxis, series: Sequence[Series], row: int =
             }
             lines[-1].error_y = bars | {"thickness": 1.5, "width": 6}
         if axis.smooth > 1:
-            raw, lines[-1] = lines[-1], _line(one, axis, _smoothed(table, axis.smooth))
+            raw, lines[-1] = lines[-1], _line(one, axis, smooth)
             figure.add_trace(_faint(raw), row=row, col=1)
     for line in lines:
         line.legend = f"legend{row}".removesuffix("1")
@@ -160,7 +165,7 @@ def _line(series: Series, axis: StepAxis, table: Float[np.ndarray, "step 4"]) ->
         legendgroup=series.name,
         meta=LINE,
         mode="lines+markers",
-        line={"color": _colour(series), "width": 1.2 if faint else 2, "dash": "dot" if faint else "solid"},
+        line={"color": _colour(series), "width": 1.2 if faint else 2},
         marker={"symbol": SYMBOLS.get(series.meaning, "circle"), "size": size},
         cliponaxis=False,
         customdata=[[int(step), low, high] for step, _, low, high in table.tolist()],
@@ -187,22 +192,14 @@ def _faint(line: go.Scatter) -> go.Scatter:
     return line
 
 
-def _noise(series: Series, axis: StepAxis, table: Float[np.ndarray, "step 4"]) -> go.Scatter:
+def _draw_noise(
+    figure: go.Figure, axis: StepAxis, series: Series, table: Float[np.ndarray, "step 4"], row: int
+) -> None:
     """Dotted edges as far from the line as checkpoints stray by chance."""
-    x = axis.places(table[:, 0]).tolist()
-    low, high = ((table[:, 1] + sign * series.noise).tolist() for sign in (-1, 1))
-    return go.Scatter(
-        x=[*x, None, *x],
-        y=[*low, None, *high],
-        name=f"{series.name}, checkpoint noise (95 %)",
-        legendgroup=series.name,
-        meta=NOISE,
-        showlegend=False,
-        mode="lines",
-        line={"color": _colour(series), "width": 1, "dash": "dot"},
-        opacity=0.6,
-        hoverinfo="skip",
-    )
+    points = noise_points(table[:, 0], table[:, 1], series.noise, series.limits)
+    x, pen_up = axis.places(table[:, 0]), [np.nan]
+    edges = np.concatenate([x, pen_up, x]), np.concatenate([points[:, 2], pen_up, points[:, 3]])
+    add_noise(figure, [[int(step), *rest] for step, *rest in points.tolist()], edges, _colour(series), row)
 
 
 def _band(series: Series, axis: StepAxis, table: Float[np.ndarray, "step 4"]) -> go.Scatter:
@@ -225,7 +222,8 @@ def _band(series: Series, axis: StepAxis, table: Float[np.ndarray, "step 4"]) ->
 
 def _hover(series: Series, step: float, value: float, low: float, high: float) -> str:
     interval = f"<br>95 % interval: {low:.3g} to {high:.3g} {series.unit}" if np.isfinite(high - low) else ""
-    return f"<b>{series.name}</b><br>step {step:,.0f}<br>{value:.3g} {series.unit}{interval}"
+    noise = f"<br>checkpoint noise: ± {series.noise:.3g} {series.unit}" if np.isfinite(series.noise) else ""
+    return f"<b>{series.name}</b><br>step {step:,.0f}<br>{value:.3g} {series.unit}{interval}{noise}"
 
 
 def _colour(series: Series) -> str:

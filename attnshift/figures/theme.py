@@ -19,6 +19,8 @@ COLOURS: Final = {
     "critical": "#009E73",
     "non_critical": "#E69F00",
     "no_context": "#56B4E9",
+    "both": "#F0E442",
+    "neither": "#C9C9C9",
     "neutral": "#333333",
     "faint": "#8C8C8C",
     **dict(zip(RUNS, _MUTED, strict=True)),
@@ -49,10 +51,12 @@ class Size:
     """of letters, lines and heights; at 1 letters have 13 pixels (9.75 pt)"""
     titled: bool
     """whether the title is drawn; in a paper the caption stands for it"""
+    sides: bool = True
+    """whether there is room for words beside the panels; the caption has them too"""
 
 
-SIZES: Final = {"screen": Size(700, 1.0, True), "two": Size(648, 0.86, False), "one": Size(312, 0.8, False)}
-"""For a screen; 6.75 inches, over two columns; 3.25 inches, one column. No letter is smaller than 7.5 pt."""
+SIZES: Final = {"screen": Size(700, 1.0, True), "two": Size(648, 0.86, False), "one": Size(312, 0.8, False, False)}
+"""For a screen; 6.75 inches, over two columns; 3.25 inches, one column. Letters have 7.5 pt or more, small notes 6."""
 
 WIDTH: Final = SIZES["screen"].width
 """Pixels that a figure is laid out for before it is fitted to another size."""
@@ -65,7 +69,12 @@ _AXIS: Final = {"showline": True, "linecolor": "#555555", "gridcolor": "#E8E8E8"
     "automargin": True,
 }  # fmt: skip
 
-LEGEND: Final = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "font": {"size": 13}}
+LEGEND_GAP: Final = 2
+"""Pixels between the rows of a legend that wraps."""
+
+LEGEND: Final = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom"} | {
+    "font": {"size": 13}, "tracegroupgap": LEGEND_GAP,
+}  # fmt: skip
 
 TEMPLATE: Final = go.layout.Template(
     layout={

@@ -35,6 +35,7 @@
     if (curve.type === "heatmap") {
       return curve.z.flatMap((row, y) => row.map((z, x) => [curve.name, curve.x[x], curve.y[y], z, "", ""]));
     }
+    if (curve.meta === "noise") return curve.customdata.map(([x, ...drawn]) => [curve.name, x, "", ...drawn]);
     const ours = Array.isArray(curve.customdata) && Array.isArray(curve.customdata[0]);
     return curve.x.map((x, i) => [curve.name, ours ? curve.customdata[i][0] : x, "", curve.y[i], ...(ours ? curve.customdata[i].slice(1, 3) : ["", ""])]);
   };
@@ -42,7 +43,8 @@
   const tabulate = (figure) => {
     const details = figure.querySelector("details.drawn");
     if (!details.open) return;
-    const curves = figure.querySelector(".plot").data.filter((curve) => curve.visible !== false && !["band", "noise"].includes(curve.meta) && curve.x);
+    const curves = figure.querySelector(".plot").data.filter((curve) => curve.visible !== false && curve.meta !== "band" && curve.x);
+    curves.sort((one, other) => (one.meta === "noise") - (other.meta === "noise"));
     const rows = curves.flatMap(rowsOf);
     const table = document.createElement("table");
     table.className = "plain";

@@ -21,10 +21,10 @@ from attnshift.report.embed import rounded
 WIDE: Final = Size(700, 1.0, titled=False)
 """On a laptop, a tablet and on paper."""
 
-NARROW: Final = Size(340, 0.85, titled=False)
+NARROW: Final = Size(340, 0.85, titled=False, sides=False)
 """On a phone."""
 
-_BELOW, _RIGHT = 62, 26  # pixels beneath a map without a slider, and beside panels without words
+_BELOW = 62  # pixels beneath a map without a slider
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,7 @@ def _shown(name: str, kind: Kind, trace: xr.Dataset) -> Shown:
     figure = kind.draw(trace, **log)
     title, subtitle = title_parts(figure.layout.title.text or name)
     figure, slider = _without_slider(figure)
-    wide, narrow = (
-        json.loads(fit(drawn, size).to_json()) for drawn, size in ((figure, WIDE), (_without_side(figure), NARROW))
-    )
+    wide, narrow = (json.loads(fit(figure, size).to_json()) for size in (WIDE, NARROW))
     spec = {"data": wide["data"], "wide": wide["layout"], "narrow": narrow["layout"], "slider": slider}
     return Shown(name, _plain(title), _plain(subtitle), caption_of(kind.draw), rounded(spec))
 
@@ -87,20 +85,6 @@ def _without_slider(figure: go.Figure) -> tuple[go.Figure, dict[str, Any] | None
     still.update_layout(margin_b=_BELOW, height=figure.layout.height - room)
     changes = [{"label": step.label, "args": list(step.args)} for step in slider.steps]
     return still, {"prefix": slider.currentvalue.prefix or "", "active": slider.active or 0, "steps": changes}
-
-
-def _without_side(figure: go.Figure) -> go.Figure:
-    """A figure without the words to the right of its panels, for which a phone has no room; the caption tells them."""
-    kept = [
-        note
-        for note in figure.layout.annotations
-        if not (note.xref == "paper" and note.x == 1 and note.xanchor == "left")
-    ]
-    if len(kept) == len(figure.layout.annotations):
-        return figure
-    slim = go.Figure(figure)
-    slim.layout.annotations = kept
-    return slim.update_layout(margin_r=_RIGHT)
 
 
 def caption_of(draw: Callable[..., go.Figure]) -> str:

@@ -165,7 +165,7 @@ def _turns(items: Items | None) -> dict[str, str]:
 
 def _styles() -> str:
     """The style sheet, with the house's colours by their meaning."""
-    colours = "".join(f"--{name}:{COLOURS[name]};" for name in ("context", "parametric", "question"))
+    colours = "".join(f"--{name}:{COLOURS[name]};" for name in ("context", "parametric", "question", "both", "neither"))
     return f":root{{{colours}}}\n{_text('page.css')}"
 
 

@@ -132,11 +132,11 @@ def test_reliance_lies_over_the_benchmarks_that_every_step_knows(trace):
         ("benchmark", trace["benchmark"].mean("task").values[[0, 1, 2, 4]]),
         ("heldout", 100 * trace["exact_match"].values[:, (trace["split"] == "heldout").values].mean(-1)),
     ):
-        (path, _) = drawn(trace, name)["data"]
+        path = next(one for one in drawn(trace, name)["data"] if one["meta"] == "path")
         np.testing.assert_allclose(path["x"], x)
         assert (path["text"][0], path["text"][-1], path["customdata"][0]) == ("0", "800", 0)
     holed = trace.assign(benchmark=trace["benchmark"].where(trace["task"] != "arc", np.nan))
-    np.testing.assert_allclose(drawn(holed, "benchmark")["data"][0]["x"], trace["benchmark"].values[[0, 1, 2, 4], 1])
+    np.testing.assert_allclose(drawn(holed, "benchmark")["data"][-1]["x"], trace["benchmark"].values[[0, 1, 2, 4], 1])
     with pytest.raises(AttnshiftError, match="known at 0 steps"):
         plot(trace.assign(benchmark=trace["benchmark"] * np.nan), "benchmark")
 

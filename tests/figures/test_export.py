@@ -54,7 +54,13 @@ def test_csv_holds_the_numbers_drawn_in_data_units(tmp_path, log_steps):
     found = rows(path)
     assert tuple(found[0]) == COLUMNS
     lines = [curve for curve in figure.data if curve.meta == "line"]
-    assert len(found) == sum(len(line.x) for line in lines)
+    noise = [row for row in found if row["series"] == "checkpoint noise (95 %)"]
+    assert [row["axis"] for row in noise] == ["accuracy (% of items)"] * 8 + ["attention mass (probability)"] * 8
+    assert len(found) - len(noise) == sum(len(line.x) for line in lines)
+    for line, half in zip((lines[0], lines[2]), (noise[:8], noise[8:]), strict=True):
+        assert [int(row["x"]) for row in half] == trace["step"].values.tolist()
+        assert [float(row["y"]) for row in half] == list(line.y)
+        assert all(float(row["low"]) <= float(row["y"]) < float(row["high"]) for row in half)
     for line in lines:
         mine = [row for row in found if row["series"] == line.name]
         assert [int(row["x"]) for row in mine] == trace["step"].values.tolist()

@@ -81,6 +81,14 @@ def test_every_figure_that_the_trace_has_the_numbers_for_is_there(page):
     assert len(page) < 8_000_000
 
 
+def test_an_answer_has_one_colour_in_the_figure_and_beside_the_items(page):
+    drawn = {curve["name"]: curve for curve in Page(page).data("figures-data")["labels"]["data"] if "z" in curve}
+    for label, letter in {"context": "c", "parametric": "p", "both": "b", "neither": "n"}.items():
+        (colour,) = {colour for _, colour in drawn[label]["colorscale"]}
+        assert f"--{label}:{colour};" in page
+        assert f".cell.{letter} {{ background: var(--{label});" in page
+
+
 def test_a_figure_whose_measures_are_missing_is_named_with_the_reason(tmp_path):
     trace = reportable().drop_vars(["margin", "loss", "group_share"])
     parsed = Page(write_report(trace, tmp_path / "r.html").read_text(encoding="utf-8"))
