@@ -31,8 +31,8 @@ def overlap(
     file.check_name(out)
     items = [item for path in conflicts for item in load_items(path)]
     found = remove_overlap(file.examples, items, read_list(names), file.texts())
-    file.write(out, dropped=[each.id for each in found.dropped])
     listed = write_dropped(out, found.dropped)
+    file.write(out, dropped=[each.id for each in found.dropped])
     first = [{"id": each.id, "reason": each.reason} for each in found.dropped[:5]]
     facts = {"out": str(out), "list": str(listed), "kept": len(found.kept), "dropped": len(found.dropped)}
     show({**facts, "first": first}, overlap_text, as_json)

@@ -13,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from attnshift.atomic import write_text
 from attnshift.data.augment import Counterfactual
 from attnshift.data.formats import numbered_examples
 from attnshift.data.instructions import unnested
@@ -95,13 +96,7 @@ class DataFile:
         if any(self.homes[each.origin] is not self.rows[each.origin] for each in added):
             more = [{"title": "counterfactual", "paragraphs": [_as_paragraph(row) for row in more]}]
         text = _WRITERS[self.document.kind](self.document, changes, more)
-        try:
-            out.write_text(text, encoding="utf-8", newline="")
-        except OSError as error:
-            raise AttnshiftError(
-                f"{str(out)!r} can't be written: {error.strerror}", remedy="name another file with -o"
-            ) from error
-        return out
+        return write_data(out, text)
 
     def _told(self, added: Sequence[Counterfactual]) -> list[Row]:
         retelling, by_id = self._retelling(), {example.id: example for example in self.examples}
@@ -133,6 +128,18 @@ def open_data(path: str | PathLike[str], mapping: Mapping[str, str] | None = Non
 
 def _form(document: Document) -> str:
     return "a table is written as json lines" if document.kind == "table" else "the form stays as it is"
+
+
+def write_data(out: Path, text: str) -> Path:
+    """Write a data file, whole or not at all; raises AttnshiftError where that can't be."""
+    try:
+        write_text(out, text)
+    except OSError as error:
+        raise AttnshiftError(
+            f"{str(out)!r} can't be written: {error.strerror or error}",
+            remedy="make room, or name another file with -o",
+        ) from error
+    return out
 
 
 def _as_paragraph(row: Row) -> Row:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+from attnshift.data.datafile import write_data
 from attnshift.data.items import Example, Item
 from attnshift.data.mentions import NameIndex, Word, fold, words
 from attnshift.data.wordlists import FUNCTION_WORDS, PARTICLES
@@ -105,11 +106,13 @@ def remove_overlap(
 
 
 def write_dropped(out: Path, dropped: Sequence[Overlapping]) -> Path:
-    """Write what was dropped beside the file that it was dropped from: a JSON line per example, with every name."""
+    """Write what was dropped beside the file that it was dropped from: a JSON line per example, with every name.
+
+    Raises AttnshiftError where it can't be written.
+    """
     path = out.with_name(f"{out.stem}.dropped.jsonl")
     rows = [{"id": each.id, "reason": each.reason, "mentions": [asdict(m) for m in each.mentions]} for each in dropped]
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return write_data(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 _Named = tuple[str, Source, tuple[str, ...]]

@@ -14,10 +14,10 @@ from typing import Final
 
 import plotly.graph_objects as go
 
+from attnshift.atomic import atomic
 from attnshift.errors import AttnshiftError
 from attnshift.figures.noise import NOISE
 from attnshift.figures.series import BAND, LINE, RAW
-from attnshift.tracing.atomic import atomic
 
 COLUMNS: Final = ("series", "axis", "x", "y", "low", "high", "z")
 """Columns of a figure's CSV: the curve or map, the title of its y axis (of a map: of its colours), and the numbers

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from attnshift.atomic import atomic_folder, os_errors
 from attnshift.errors import AttnshiftError
 from attnshift.interventions.setup import Bench
 from attnshift.interventions.units import Unit
@@ -33,21 +32,17 @@ def save_grafted(bench: Bench, skeleton: Skeleton, units: Collection[Unit], fold
     or nothing can be made.
     """
     refuse_existing(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        _write_model(bench, skeleton, temporary)
-        bench.job.tokenizer.save_pretrained(temporary)
-        (temporary / MANIFEST).write_text(json.dumps(_made_of(bench, units), indent=1) + "\n", encoding="utf-8")
-        temporary.replace(folder)
+        with atomic_folder(folder) as temporary, os_errors():
+            _write_model(bench, skeleton, temporary)
+            bench.job.tokenizer.save_pretrained(temporary)
+            (temporary / MANIFEST).write_text(json.dumps(_made_of(bench, units), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise AttnshiftError(
             f"the graft can't be written to {str(folder)!r}: {error.strerror or error}",
             expected="a place where a folder can be made",
             remedy="name another place with --save",
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_model(bench: Bench, skeleton: Skeleton, folder: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import xarray as xr
 
+from attnshift.atomic import atomic
 from attnshift.errors import AttnshiftError
-from attnshift.tracing.atomic import atomic
 from attnshift.tracing.netcdf import read_netcdf, write_netcdf
 
 KINDS = ("patch", "graft")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from attnshift.atomic import atomic_folder, os_errors
 from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.manifest import FILE_NAME
 from attnshift.data.items import GROUPS, Example, Item
@@ -46,17 +46,13 @@ def build_run(path: Path, recipe: Recipe, seed: int = 0, base: Path | None = Non
     """
     if _is_built(path, recipe, seed):
         return path
-    building = path.with_name(f".{path.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
     try:
-        building.mkdir(parents=True)
-        _build(building, recipe, seed, base, say or (lambda _: None))
-        building.rename(path)
+        with atomic_folder(path) as building:
+            _build(building, recipe, seed, base, say or (lambda _: None))
     except OSError as error:
-        remedy = "name a directory that can be written with --out"
-        raise AttnshiftError(f"the run can't be written to {str(path)!r}: {error}", remedy=remedy) from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        remedy = "make room, or name a directory that can be written with --out"
+        told = f"the run can't be written to {str(path)!r}: {error.strerror or error}"
+        raise AttnshiftError(told, remedy=remedy) from error
     return path
 
 
@@ -99,8 +95,9 @@ def _build(path: Path, recipe: Recipe, seed: int, base: Path | None, say: Say) -
         (path / name).write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows), encoding="utf-8")
     (path / "prompt.jinja").write_text(TEMPLATE, encoding="utf-8")
     model = _base_model(world, recipe, seed, base, say)
-    model.save_pretrained(path / "base")
-    tokenizer.save_pretrained(path / "base")
+    with os_errors():
+        model.save_pretrained(path / "base")
+        tokenizer.save_pretrained(path / "base")
     _finetune(path, model, world, data.train, recipe, seed, say)
     groups = Counter(example.group for example in data.train)
     manifest = {

@@ -12,6 +12,7 @@ from typing import Final
 
 import xarray as xr
 
+from attnshift.atomic import atomic
 from attnshift.errors import AttnshiftError
 from attnshift.figures.plot import Trace
 from attnshift.figures.theme import COLOURS
@@ -21,7 +22,6 @@ from attnshift.report.figures import figures_of
 from attnshift.report.items import TURNS, Items, items_of
 from attnshift.report.origin import origin_of
 from attnshift.stats.verdict import Phases, Verdict, verdict
-from attnshift.tracing.atomic import atomic
 
 TITLE: Final = "Context reliance over finetuning"
 

@@ -14,10 +14,10 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from attnshift.atomic import write_text
 from attnshift.errors import AttnshiftError
-from attnshift.tracing.atomic import atomic
 from attnshift.tracing.netcdf import open_hdf5, read_netcdf, write_netcdf
-from attnshift.tracing.store import INPUTS, Store
+from attnshift.tracing.store import INPUTS, Store, writing
 
 SUMMARY = "summary.nc"
 FAILURES = "failures.json"
@@ -74,8 +74,8 @@ def open_traces(paths: Mapping[str, str | Path]) -> xr.Dataset:
 
 def write_failures(path: Path, failed: Mapping[int, str]) -> None:
     """Keep what became of the steps of the trace in ``path`` that couldn't be measured."""
-    with atomic(path / FAILURES) as file:
-        file.write_text(json.dumps(failed, indent=1), encoding="utf-8")
+    with writing(path):
+        write_text(path / FAILURES, json.dumps(failed, indent=1))
 
 
 def read_failures(path: Path) -> dict[int, str]:

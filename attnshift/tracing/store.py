@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EDQUOT, EFBIG, ENOSPC
 from os.path import isfile
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import xarray as xr
 
+from attnshift.atomic import sweep
 from attnshift.errors import AttnshiftError
-from attnshift.tracing.atomic import sweep
 from attnshift.tracing.netcdf import (
     read_attributes,
     read_netcdf,
@@ -26,7 +29,24 @@ from attnshift.tracing.netcdf import (
 INPUTS = "inputs.nc"
 _OF_WEIGHTS = ("step", "epoch", "checkpoint", "dtype")
 """Attributes that every cell has, about the weights; where they were found may change."""
+_FULL = (ENOSPC, EDQUOT, EFBIG)
 _CELL = re.compile(r"step-(\d{8,})\.nc")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make whatever keeps a trace from being written to ``path`` an AttnshiftError that says what helps."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in _FULL
+        raise AttnshiftError(
+            f"the trace can't be written to {str(path)!r}: {error.strerror or error}",
+            expected="room for the trace; what was written is whole and is kept" if full else "",
+            remedy="make room and run the same command again, or name another directory with --out"
+            if full
+            else "name a directory that can be written with --out",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -49,16 +69,10 @@ class Store:
 
     def prepare(self) -> None:
         """Make the directory and see that it can be written; raises AttnshiftError naming --out."""
-        try:
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise AttnshiftError(
-                f"the trace can't be written to {str(self.path)!r}: {error.strerror or error}",
-                remedy="name a directory that can be written with --out",
-            ) from error
+            with TemporaryFile(dir=self.path):
+                pass
         sweep(self.path)
 
     def steps(self) -> list[int]:
@@ -83,11 +97,13 @@ class Store:
 
     def write_inputs(self, inputs: xr.Dataset) -> None:
         """Write the inputs, once per trace."""
-        write_netcdf(inputs, self.path / INPUTS)
+        with writing(self.path):
+            write_netcdf(inputs, self.path / INPUTS)
 
     def update_inputs(self, values: xr.Dataset) -> None:
         """Add variables and attributes to the inputs."""
-        update_netcdf(values, self.path / INPUTS)
+        with writing(self.path):
+            update_netcdf(values, self.path / INPUTS)
 
     def stated(self) -> Mapping[str, Any]:
         """What the inputs' file says of itself; empty where the trace doesn't exist yet."""
@@ -113,7 +129,8 @@ class Store:
         """Put variables into a step's file, in place of those of these names; everything else is left as it is."""
         stated = json.loads(read_attributes(self.file(step))["keys"])
         keys = {**stated, **{str(name): variable.attrs["key"] for name, variable in values.data_vars.items()}}
-        update_netcdf(values.assign_attrs(keys=json.dumps(keys)), self.file(step))
+        with writing(self.path):
+            update_netcdf(values.assign_attrs(keys=json.dumps(keys)), self.file(step))
 
     def replace_variables(self, step: int, values: xr.Dataset) -> None:
         """Put variables into a step's file, whatever the sizes of those of these names were."""
@@ -121,7 +138,8 @@ class Store:
         kept = kept.drop_vars([name for name in values.variables if name in kept.variables])
         keys = {**json.loads(kept.attrs["keys"]), **{str(n): v.attrs["key"] for n, v in values.data_vars.items()}}
         merged = kept.merge(values, combine_attrs="override", join="exact", compat="equals")
-        write_netcdf(merged.assign_attrs(keys=json.dumps(keys)), self.file(step))
+        with writing(self.path):
+            write_netcdf(merged.assign_attrs(keys=json.dumps(keys)), self.file(step))
 
     def write_cell(self, step: int, values: xr.Dataset, header: Header) -> None:
         """Write a step's file, with what an existing one of the same making already holds."""
@@ -138,4 +156,5 @@ class Store:
             "recipe": json.dumps(dict(header.recipe)),
             "keys": json.dumps(keys),
         }
-        write_netcdf(values, self.file(step))
+        with writing(self.path):
+            write_netcdf(values, self.file(step))

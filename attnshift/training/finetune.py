@@ -23,7 +23,7 @@ from attnshift.training.base import Base, closed_book, encoded, open_base
 from attnshift.training.batches import Batches
 from attnshift.training.parameters import Trained, trainable
 from attnshift.training.plan import Plan
-from attnshift.training.record import is_ours, write_run
+from attnshift.training.record import is_ours, unwritable, write_run
 from attnshift.training.schedule import Schedule
 from attnshift.training.seeds import own_randomness, stream
 
@@ -252,18 +252,21 @@ def run(
     settings = Settings(
         schedule, plan.seed, ready.saved_steps, plan.betas, plan.most_norm, plan.bf16, plan.checkpointing
     )
-    train(
-        trained.model,
-        Rows([Target.of(each.sequence) for each in tokens], examples),
-        batches,
-        settings,
-        out,
-        trained=trained.names,
-        undecayed=trained.partly,
-        tokenizer=ready.base.tokenizer,
-        callbacks=callbacks,
-        report_to=report_to,
-    )
+    try:
+        train(
+            trained.model,
+            Rows([Target.of(each.sequence) for each in tokens], examples),
+            batches,
+            settings,
+            out,
+            trained=trained.names,
+            undecayed=trained.partly,
+            tokenizer=ready.base.tokenizer,
+            callbacks=callbacks,
+            report_to=report_to,
+        )
+    except OSError as error:
+        raise unwritable(out, error) from error
     return out
 
 

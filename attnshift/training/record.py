@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from attnshift.atomic import atomic, sweep, write_text
 from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.manifest import FILE_NAME as MANIFEST
 from attnshift.data.inputs import Dropped, sample
@@ -31,6 +32,7 @@ def is_ours(run: Path, recorded: Mapping[str, Any]) -> bool:
 
     Raises AttnshiftError for a directory that holds anything else.
     """
+    sweep(run)
     if not run.exists() or (run.is_dir() and not any(run.iterdir())):
         return False
     found = read_object(run / RECORD) if (run / RECORD).is_file() else {}
@@ -56,7 +58,7 @@ def write_run(
     items: Sequence[Item],
     left_out: Sequence[Dropped],
 ) -> None:
-    """Write data, template and manifest, and the record last: a directory without it was not begun.
+    """Write the record first, so that a finetuning that ends right here can be gone on with; data, template, manifest.
 
     A trace measures some training examples of each group, the same in every arm that has them, and of the held-out
     ones. ``origins`` are those of examples that were made of others, by id. Raises AttnshiftError where nothing can be
@@ -64,6 +66,7 @@ def write_run(
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
+        write_json(run / RECORD, recorded)
         rows = [asdict(e) | ({"origin": origins[e.id]} if e.id in origins else {}) for e in training]
         _write_lines(run / TRAINING, rows)
         _write_lines(run / MEASURED, [asdict(e) for e in measured(training, heldout)])
@@ -74,14 +77,20 @@ def write_run(
         if left_out:
             _write_lines(run / LEFT_OUT, [asdict(each) for each in left_out])
         if Path(manifest["template"]).is_file():
-            shutil.copyfile(manifest["template"], run / TEMPLATE)
+            with atomic(run / TEMPLATE) as temporary:
+                shutil.copyfile(manifest["template"], temporary)
             stated["template"] = TEMPLATE
         write_json(run / MANIFEST, stated)
-        write_json(run / RECORD, recorded)
     except OSError as error:
-        raise AttnshiftError(
-            f"the run can't be written to {str(run)!r}: {error}", remedy="name another directory with --out"
-        ) from error
+        raise unwritable(run, error) from error
+
+
+def unwritable(run: Path, error: OSError) -> AttnshiftError:
+    """What to say of a run that can't be written."""
+    return AttnshiftError(
+        f"the run can't be written to {str(run)!r}: {error.strerror or error}",
+        remedy="make room and run the same command again, or name another directory with --out",
+    )
 
 
 def measured(training: Sequence[Example], heldout: Sequence[Example]) -> list[Example]:
@@ -92,8 +101,8 @@ def measured(training: Sequence[Example], heldout: Sequence[Example]) -> list[Ex
 
 def write_json(path: Path, content: object) -> None:
     """Write plain data for people to read."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

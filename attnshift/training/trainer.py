@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from attnshift.atomic import os_errors
 from attnshift.checkpoints.layout import numbered_step
 from attnshift.checkpoints.trainer_state import read_trainer_state
 from attnshift.data.items import Example
@@ -120,6 +121,8 @@ def train(
         Of transformers; see the module.
     report_to
         Where the HF Trainer logs: ``tensorboard``, ``wandb``, …
+
+    Raises OSError where a checkpoint can't be saved; the last complete one is left to go on from.
     """
     place = nullcontext(str(path)) if path else tempfile.TemporaryDirectory()
     with own_randomness(settings.seed), _only(model, trained), place as folder:
@@ -167,6 +170,10 @@ class _AnswerTrainer(Trainer):  # type: ignore[misc]  # transformers has no type
         count = num_items_in_batch if self.args.gradient_accumulation_steps > 1 else None
         return answer_loss(model, inputs["input_ids"], inputs["labels"], inputs.get("weights"), count)
 
+    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        with os_errors():
+            super()._save_checkpoint(*arguments, **options)
+
     def floating_point_ops(self, inputs: dict[str, Tensor]) -> int:
         """Not counted: it would take a tenth of a tiny model's step."""
         return 0
@@ -193,7 +200,8 @@ class _Saves(TrainerCallback):  # type: ignore[misc]  # as above
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         (folder / "training_args.bin").unlink(missing_ok=True)
         if self.tokenizer is not None:
-            self.tokenizer.save_pretrained(folder)
+            with os_errors():
+                self.tokenizer.save_pretrained(folder)
 
 
 @contextmanager
