@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from attnshift.data.roles import CONTEXT_ROLES
-from attnshift.figures.heatmaps import Heat, heat_maps
+from attnshift.figures.by_layer import heads_by_step, layers_over_steps
 from attnshift.figures.noise import bands_told, noise_over_items
 from attnshift.figures.series import Series, draw, panels, step_axis
 from attnshift.figures.theme import REFERENCE
@@ -67,16 +67,8 @@ def attention_layers(trace: xr.Dataset) -> go.Figure:
     Raises AttnshiftError where the trace lacks ``attention_mass``.
     """
     mass = context_mass(trace).mean(-1)
-    heat = Heat(
-        mass.T[None],
-        steps=(),
-        rows=[str(layer) for layer in trace["layer"].values],
-        columns=[f"{int(step):,}" for step in trace["step"].values],
-        row_title="layer",
-        column_title="optimizer step",
-        unit=_UNIT,
-    )
-    return heat_maps(heat, "Attention to the context by layer", f"{_OVER}; mean over heads and items")
+    subtitle = f"{_OVER}; mean over heads and items"
+    return layers_over_steps(trace, mass, _UNIT, "Attention to the context by layer", subtitle)
 
 
 @reads("attention_mass")
@@ -87,16 +79,8 @@ def attention_heads(trace: xr.Dataset, step: int | None = None) -> go.Figure:
 
     Raises AttnshiftError where the trace lacks ``attention_mass`` or the step.
     """
-    heat = Heat(
-        context_mass(trace),
-        steps=trace["step"].values.tolist(),
-        rows=[str(layer) for layer in trace["layer"].values],
-        columns=[str(head) for head in trace["head"].values],
-        row_title="layer",
-        column_title="head",
-        unit=_UNIT,
-    )
-    return heat_maps(heat, "Attention to the context by head", f"{_OVER}; mean over items", step)
+    mass, subtitle = context_mass(trace), f"{_OVER}; mean over items"
+    return heads_by_step(trace, mass, _UNIT, "Attention to the context by head", subtitle, step)
 
 
 def context_mass(trace: xr.Dataset) -> Float[np.ndarray, "step layer head"]:

@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from attnshift.data.roles import CONTEXT_ROLES, KEY_ROLES
-from attnshift.figures.heatmaps import Heat, heat_maps
+from attnshift.figures.by_layer import layers_over_steps
 from attnshift.figures.series import Series, draw, panels, step_axis
 from attnshift.figures.theme import REFERENCE
 from attnshift.figures.values import mean_over_items, reads
@@ -58,21 +58,9 @@ def lens(trace: xr.Dataset) -> go.Figure:
 
     Raises AttnshiftError where the trace lacks ``lens_margin``.
     """
-    values = trace["lens_margin"].mean("item").transpose("layer", "step").values.astype(np.float64)
-    heat = Heat(
-        values[None],
-        (),
-        [str(layer) for layer in range(len(values))],
-        [f"{int(step):,}" for step in trace["step"].values],
-        "Layer",
-        "Optimizer step",
-        "margin (nats)",
-        signed=True,
-    )
-    items = trace.sizes["item"]
-    return heat_maps(
-        heat, "Which answer each layer leans to", f"logit lens, mean over {items} items; blue: the context's"
-    )
+    values = trace["lens_margin"].mean("item").transpose("step", "layer").values.astype(np.float64)
+    subtitle = f"logit lens, mean over {trace.sizes['item']} items; blue: the context's"
+    return layers_over_steps(trace, values, "margin (nats)", "Which answer each layer leans to", subtitle, signed=True)
 
 
 def _from_roles(trace: xr.Dataset, roles: tuple[str, ...]) -> Float[np.ndarray, "step item"]:

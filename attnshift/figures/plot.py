@@ -16,6 +16,7 @@ from attnshift.figures.arms import arms
 from attnshift.figures.attention import attention, attention_heads, attention_layers
 from attnshift.figures.attribution import attribution, lens
 from attnshift.figures.benchmark import benchmark, heldout
+from attnshift.figures.by_layer import external_context, lookback, parametric_knowledge, retrieval
 from attnshift.figures.export import write_figure
 from attnshift.figures.fit import fit
 from attnshift.figures.forecast import forecast
@@ -78,6 +79,10 @@ FIGURES: Final[dict[str, Kind]] = {
     "attention_heads": Kind(attention_heads),
     "attribution": Kind(attribution),
     "lens": Kind(lens),
+    "lookback": Kind(lookback),
+    "retrieval": Kind(retrieval),
+    "external_context": Kind(external_context),
+    "parametric_knowledge": Kind(parametric_knowledge),
     "mass_against_effect": Kind(mass_against_effect_of_heads),
     "push": Kind(push),
     "cosine": Kind(cosine),

@@ -19,7 +19,10 @@ from attnshift.figures.theme import COLOURS
 from attnshift.figures.ticks import decade_ticks, step_ticks
 from attnshift.stats.intervals import cluster_mean_interval, cluster_wilson, wilson
 
-ELSEWHERE = ("forecast", "attribution", "lens", "mass_against_effect")
+ELSEWHERE = (
+    "forecast", "attribution", "lens", "lookback", "retrieval", "external_context", "parametric_knowledge",
+    "mass_against_effect",
+)  # fmt: skip
 OF_A_TRACE = [name for name, kind in FIGURES.items() if kind.of == "trace" and name not in ELSEWHERE]
 """Those whose numbers a made-up trace has; others have tests of their own."""
 OVER_STEPS = [name for name in OF_A_TRACE if "log_steps" in FIGURES[name].options]
