@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -45,7 +45,12 @@ class Run:
         return {step: fingerprint.digest for step, fingerprint in self.fingerprints.items()}
 
 
-def find_run(path: str | Path, base: str | None = None, allow_download: bool = False) -> Run:
+def find_run(
+    path: str | Path,
+    base: str | None = None,
+    allow_download: bool = False,
+    problems: dict[str, AttnshiftError] | None = None,
+) -> Run:
     """Find the checkpoints of a run directory, or of the folder of a single checkpoint.
 
     Parameters
@@ -56,6 +61,9 @@ def find_run(path: str | Path, base: str | None = None, allow_download: bool = F
         The base model as the user names it: a folder or a hub name. It becomes step 0.
     allow_download
         Fetch such a hub name where it isn't on disk.
+    problems
+        Where given, what is wrong with the ``manifest``, the ``base`` or the ``weights`` of different steps is put
+        there instead of being raised, and the run is what could be found all the same.
 
     Raises
     ------
@@ -64,17 +72,22 @@ def find_run(path: str | Path, base: str | None = None, allow_download: bool = F
         the user names or an adapter needs and that can't be found or read, and adapters to different bases.
     """
     layout = read_layout(Path(path))
-    manifest = read_manifest(layout.root)
+    manifest = Manifest()
+    with _told(problems, "manifest"):
+        manifest = read_manifest(layout.root)
     base_dir = named_base(layout.root, base, manifest.base, allow_download)
     inventory = Inventory(layout)
     inventory.add_folders(base_dir)
     if not inventory.checkpoints:
         raise _nothing_found(str(path), inventory)
-    base_dir = inventory.add_base(base_dir)
-    if base_dir is None and 0 not in inventory.checkpoints.keys() | inventory.broken.keys():
+    with _told(problems, "base"):
+        base_dir = inventory.add_base(base_dir)
+    at_start = {0} & (inventory.checkpoints.keys() | inventory.broken.keys())
+    if base_dir is None and not at_start and "base" not in (problems or {}):
         named = f", as the manifest's {manifest.base!r} is not on disk" if manifest.base else ""
         inventory.notes.append(f"no base: step 0 is missing{named}; name one with --base")
-    inventory.refuse_twins()
+    with _told(problems, "weights"):
+        inventory.refuse_twins()
     return Run(
         path=layout.root,
         checkpoints=tuple(checkpoint for _, checkpoint in sorted(inventory.checkpoints.items())),
@@ -97,6 +110,17 @@ def trained_tensors(run: Run) -> frozenset[str] | None:
         return None
     with run.checkpoints[0].open() as first, run.checkpoints[-1].open() as last:
         return changed_tensors(first, last)
+
+
+@contextmanager
+def _told(problems: dict[str, AttnshiftError] | None, about: str) -> Iterator[None]:
+    """Put what is raised among the problems, where somebody collects them."""
+    try:
+        yield
+    except AttnshiftError as error:
+        if problems is None:
+            raise
+        problems[about] = error
 
 
 def _nothing_found(path: str, inventory: Inventory) -> AttnshiftError:

@@ -14,7 +14,7 @@ def item(row: Row, stem: str, number: int) -> Item:
     context_answer = required(row, "context_answer").strip()
     parametric_answer = required(row, "parametric_answer").strip()
     if normalise(context_answer) == normalise(parametric_answer):
-        raise RowError("where both answers are the same")
+        raise RowError("where both answers are the same", "equal_answers")
     return Item(
         id=label(row, "id") or f"{stem}:{number}",
         context=required(row, "context"),

@@ -8,7 +8,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from attnshift.data.rows import Row
 
@@ -16,8 +16,16 @@ Formats = dict[tuple[str, ...], Callable[[Row], Row]]
 """from the columns that tell a format to what fills in the fields that have other names there"""
 
 
+Defect = Literal["empty_field", "equal_answers", "unreadable_row"]
+"""Why a row can't be used: a field that it can't do without is empty, both answers are the same, or something else."""
+
+
 class RowError(Exception):
     """A row that can't be used; the message completes "2 rows skipped: 2 …"."""
+
+    def __init__(self, reason: str, defect: Defect = "unreadable_row") -> None:
+        self.defect: Defect = defect
+        super().__init__(reason)
 
 
 def renamed(**columns: str) -> Callable[[Row], Row]:
@@ -35,7 +43,7 @@ def required(row: Row, field: str) -> str:
     value = text(row, field)
     if not value:
         article = "an" if field[0] in "aeiou" else "a"
-        raise RowError(f"without {article} {field.replace('_', ' ')}")
+        raise RowError(f"without {article} {field.replace('_', ' ')}", "empty_field")
     return value
 
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from attnshift.data.conflicts import ITEM_FORMATS, item
 from attnshift.data.conversations import has_turns, with_context
-from attnshift.data.fields import Formats, RowError
+from attnshift.data.fields import Defect, Formats, RowError
 from attnshift.data.instructions import EXAMPLE_FORMATS, example, unnested
 from attnshift.data.items import Example, Item
 from attnshift.data.rows import Row, read_rows
 from attnshift.errors import AttnshiftError
 
 Datapoint = TypeVar("Datapoint", Item, Example)
+
+
+@dataclass(frozen=True)
+class Reading(Generic[Datapoint]):
+    """What the rows of a file gave."""
+
+    rows: int
+    datapoints: dict[int, Datapoint]
+    """by the number of their row, from 1"""
+    skipped: dict[tuple[Defect, str], list[int]]
+    """rows that can't be used, by what is wrong with them and how it is told"""
 
 
 def load_items(path: str | PathLike[str], mapping: Mapping[str, str] | None = None) -> list[Item]:
@@ -55,7 +66,7 @@ def load_items(path: str | PathLike[str], mapping: Mapping[str, str] | None = No
         The file can't be read, its format isn't known, an id is repeated, or no row can be used.
     """
     path = Path(path)
-    return list(_load(path, read_rows(path), _checked(mapping, Item), ITEM_FORMATS, item).values())
+    return list(_usable(path, read_items(path, mapping)).values())
 
 
 def load_examples(path: str | PathLike[str], mapping: Mapping[str, str] | None = None) -> list[Example]:
@@ -98,14 +109,26 @@ def load_examples(path: str | PathLike[str], mapping: Mapping[str, str] | None =
         known, or no row can be used.
     """
     path = Path(path)
+    return list(_usable(path, read_examples(path, mapping)).values())
+
+
+def read_items(path: str | PathLike[str], mapping: Mapping[str, str] | None = None) -> Reading[Item]:
+    """As `load_items`, but says nothing of skipped rows and lets ids repeat; for whoever looks for defects."""
+    path = Path(path)
+    return _read(path, read_rows(path), _checked(mapping, Item), ITEM_FORMATS, item)
+
+
+def read_examples(path: str | PathLike[str], mapping: Mapping[str, str] | None = None) -> Reading[Example]:
+    """As `load_examples`, but says nothing of skipped rows and lets ids repeat; for whoever looks for defects."""
+    path = Path(path)
     rows, columns = _as_examples(path, [row for row, _ in unnested(path, read_rows(path))], mapping)
-    return list(_load(path, rows, columns, EXAMPLE_FORMATS, example).values())
+    return _read(path, rows, columns, EXAMPLE_FORMATS, example)
 
 
 def numbered_examples(path: Path, rows: list[Row], mapping: Mapping[str, str] | None = None) -> dict[int, Example]:
     """The examples that `load_examples` makes of some rows of a file, by the number of their row, from 1."""
     rows, columns = _as_examples(path, rows, mapping)
-    return _load(path, rows, columns, EXAMPLE_FORMATS, example)
+    return _usable(path, _read(path, rows, columns, EXAMPLE_FORMATS, example))
 
 
 def _as_examples(path: Path, rows: list[Row], mapping: Mapping[str, str] | None) -> tuple[list[Row], dict[str, str]]:
@@ -128,29 +151,36 @@ def _checked(mapping: Mapping[str, str] | None, kind: type[Item] | type[Example]
     return dict(mapping or {})
 
 
-def _load(
+def _read(
     path: Path,
     rows: list[Row],
     mapping: dict[str, str],
     formats: Formats,
     make: Callable[[Row, str, int], Datapoint],
-) -> dict[int, Datapoint]:
-    """Datapoints by the number of their row, from 1."""
+) -> Reading[Datapoint]:
     filled = _recognise(path, rows, mapping, formats)
-    loaded: dict[int, Datapoint] = {}
-    skipped: dict[str, list[int]] = {}
+    reading: Reading[Datapoint] = Reading(len(rows), {}, {})
     for number, row in enumerate(rows, 1):
         try:
             mapped = {field: row.get(column) for field, column in mapping.items()}
-            loaded[number] = make({**row, **filled(row), **mapped}, path.stem, number)
-        except RowError as reason:
-            skipped.setdefault(str(reason), []).append(number)
+            reading.datapoints[number] = make({**row, **filled(row), **mapped}, path.stem, number)
+        except RowError as error:
+            reading.skipped.setdefault((error.defect, str(error)), []).append(number)
         except AttnshiftError as error:
             problem = f"{path}, row {number}: {error.problem}"
             raise AttnshiftError(problem, expected=error.expected, remedy=error.remedy) from error
-    _tell_skipped(path, len(rows), skipped)
-    _require_distinct_ids(path, loaded)
-    return loaded
+    _require_some(path, reading)
+    return reading
+
+
+def _usable(path: Path, reading: Reading[Datapoint]) -> dict[int, Datapoint]:
+    """The datapoints by the number of their row; warns of those that were skipped."""
+    if reading.skipped:
+        count = reading.rows - len(reading.datapoints)
+        told = f"{path.name}: {count} of {reading.rows} rows skipped: {_reasons(reading)}"
+        warnings.warn(told, UserWarning, stacklevel=3)  # points at the caller of load_items or load_examples
+    _require_distinct_ids(path, reading.datapoints)
+    return reading.datapoints
 
 
 def _recognise(path: Path, rows: list[Row], mapping: dict[str, str], formats: Formats) -> Callable[[Row], Row]:
@@ -173,19 +203,17 @@ def _recognise(path: Path, rows: list[Row], mapping: dict[str, str], formats: Fo
     )
 
 
-def _tell_skipped(path: Path, total: int, skipped: dict[str, list[int]]) -> None:
-    if not skipped:
-        return
-    count = sum(map(len, skipped.values()))
-    reasons = ", ".join(f"{len(rows)} {reason} ({_listed(rows)})" for reason, rows in skipped.items())
-    if count == total:
+def _require_some(path: Path, reading: Reading[Datapoint]) -> None:
+    if not reading.datapoints:
         raise AttnshiftError(
-            f"{path}: no row can be used: {reasons}",
+            f"{path}: no row can be used: {_reasons(reading)}",
             expected="rows with text in every field that is needed",
             remedy="check the columns, or name them with --map field=column",
         )
-    told = f"{path.name}: {count} of {total} rows skipped: {reasons}"
-    warnings.warn(told, UserWarning, stacklevel=4)  # points at the caller of load_items or load_examples
+
+
+def _reasons(reading: Reading[Datapoint]) -> str:
+    return ", ".join(f"{len(rows)} {reason} ({_listed(rows)})" for (_, reason), rows in reading.skipped.items())
 
 
 def _listed(rows: list[int], most: int = 10) -> str:

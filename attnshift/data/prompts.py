@@ -19,6 +19,10 @@ from attnshift.data.templates import PromptError, Rendered, Span, Template
 from attnshift.errors import AttnshiftError
 
 
+class TooLongError(PromptError):
+    """A datapoint has more tokens than the model's window."""
+
+
 @dataclass(frozen=True)
 class Tokens:
     """A token sequence with the role of every token."""
@@ -202,7 +206,7 @@ class Encoder:
 
     def _check_length(self, length: int) -> None:
         if self.max_length is not None and length > self.max_length:
-            raise PromptError(f"{length} tokens are more than the model's window of {self.max_length}")
+            raise TooLongError(f"{length} tokens are more than the model's window of {self.max_length}")
 
 
 def _repaired(offsets: Sequence[Span], length: int) -> list[Span]:

@@ -23,6 +23,11 @@ COLUMNS: Final = ("series", "axis", "x", "y", "low", "high", "z")
 """Columns of a figure's CSV: the curve or map, the title of its y axis (of a map: of its colours), and the numbers
 drawn, in data units; ``z`` is a map's number at x and y."""
 
+NO_BROWSER: Final = (
+    "apt-get install chromium, or pip install 'attnshift[figures]' and plotly_get_chrome; or write .html"
+)
+"""What to do where no Chrome or Chromium draws."""
+
 _PNG_SCALE = 3  # a figure 700 pixels wide becomes 300 dots per inch at the width of a page's text
 _BY_CHANCE: Final = re.compile(rb'(?<=defs-)[0-9a-f]{6}(?=")|(?<= trace)[0-9a-f]{6}(?=")')
 _PATIENCE = 300  # seconds; a busy machine is slow to draw
@@ -51,6 +56,17 @@ def write_figure(figure: go.Figure, path: str | Path) -> Path:
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from error
     return path
+
+
+def find_browser() -> str | None:
+    """The path of the Chrome or Chromium that images would be drawn with; None without one, or without kaleido."""
+    try:
+        import kaleido  # noqa: F401  (it draws)
+        from choreographer.browsers.chromium import Chromium
+    except ImportError:
+        return None
+    found = Chromium.find_browser(skip_local=False)
+    return None if found is None else str(found)
 
 
 def _html(figure: go.Figure) -> bytes:
@@ -148,7 +164,7 @@ def _no_browser(suffix: str, problem: str) -> AttnshiftError:
     return AttnshiftError(
         f"a {suffix} can't be drawn: {problem}",
         expected="kaleido 1 or newer, and Chrome or Chromium",
-        remedy="apt-get install chromium, or pip install 'attnshift[figures]' and plotly_get_chrome; or write .html",
+        remedy=NO_BROWSER,
     )
 
 

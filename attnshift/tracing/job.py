@@ -180,16 +180,7 @@ def settle(
     examples = sample(examples, EXAMPLES_BY_DEFAULT if limit is None else limit, seed)
     if len(examples) < total:
         told.append(f"{len(examples)} of {total} examples, sampled with seed {seed}; --limit takes more")
-    name = template or manifest.template or default_template(tokenizer)
-    eos = manifest.target_eos if target_eos is None else target_eos
-    new_tokens = max_new_tokens or manifest.max_new_tokens or MAX_NEW_TOKENS
-    encoder = Encoder(
-        tokenizer,
-        load_template(name, tokenizer),
-        target_eos=True if eos is None else eos,
-        max_length=window,
-        max_new_tokens=new_tokens,
-    )
+    encoder = encoder_of(manifest, tokenizer, window, template, target_eos, max_new_tokens)
     inputs = encode(encoder, items, examples)
     chosen = _possible(choose_measures(measures, controls), inputs, strict=measures is not None)
     if needs_of(chosen) & {"control_margin", "control_generation"}:
@@ -202,10 +193,29 @@ def settle(
         inputs=inputs,
         stated_shares=manifest.shares,
         measures=chosen,
-        settings=Settings(_rows(rows), new_tokens, gradients_on_cpu=gradients_on_cpu),
+        settings=Settings(_rows(rows), encoder.max_new_tokens, gradients_on_cpu=gradients_on_cpu),
         dtype=dtype_of(dtype),
         store=Store(store),
         notes=(*told, *dropped_note(inputs), *spelling_note(inputs, tokenizer), *control_notes(inputs)),
+    )
+
+
+def encoder_of(
+    manifest: Manifest,
+    tokenizer: Any,
+    window: int | None,
+    template: str | None = None,
+    target_eos: bool | None = None,
+    max_new_tokens: int | None = None,
+) -> Encoder:
+    """What turns a trace's data into tokens; what isn't given is as the manifest says, else the default."""
+    eos = manifest.target_eos if target_eos is None else target_eos
+    return Encoder(
+        tokenizer,
+        load_template(template or manifest.template or default_template(tokenizer), tokenizer),
+        target_eos=True if eos is None else eos,
+        max_length=window,
+        max_new_tokens=max_new_tokens or manifest.max_new_tokens or MAX_NEW_TOKENS,
     )
 
 
