@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from attnshift.data.formats import load_examples, load_items
     from attnshift.data.items import Example, Item
     from attnshift.demonstration import demo
+    from attnshift.diagnosis.doctor import doctor
+    from attnshift.diagnosis.lint import lint
     from attnshift.figures.plot import plot
     from attnshift.interventions.graft import graft
     from attnshift.interventions.patch import patch
@@ -48,6 +50,7 @@ _HOMES = {
     "augment": "data.augment",
     "compare": "stats.compare",
     "demo": "demonstration",
+    "doctor": "diagnosis.doctor",
     "example_gradient_norms": "models.ghost",
     "finetune": "training.finetune",
     "forecast": "stats.forecast",
@@ -55,6 +58,7 @@ _HOMES = {
     "graft": "interventions.graft",
     "ingest": "tracing.ingest",
     "label_answer": "scoring.labels",
+    "lint": "diagnosis.lint",
     "load_examples": "data.formats",
     "load_items": "data.formats",
     "open_result": "interventions.stored",
@@ -83,6 +87,7 @@ __all__ = [
     "augment",
     "compare",
     "demo",
+    "doctor",
     "example_gradient_norms",
     "finetune",
     "forecast",
@@ -90,6 +95,7 @@ __all__ = [
     "ingest",
     "inversion_test",
     "label_answer",
+    "lint",
     "load_examples",
     "load_items",
     "open_result",

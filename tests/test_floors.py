@@ -27,6 +27,7 @@ FLOORS = {
     "interventions": 6,
     "figures": 7,
     "report": 8,
+    "diagnosis": 8,
     "demonstration": 9,
     "console": 10,
     "cli": 11,
@@ -51,6 +52,7 @@ MUST_NOT_IMPORT = {
     "stats": {"torch", "transformers", "peft"} | DRAWING,
     "figures": {"torch", "transformers", "peft", "transformer_lens"},
     "report": {"torch", "transformers", "peft", "transformer_lens", "kaleido"},
+    "diagnosis": {"peft", "transformer_lens", "xarray", "safetensors"} | DRAWING,
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

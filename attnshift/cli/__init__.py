@@ -4,6 +4,7 @@ from attnshift.cli import (  # noqa: F401  (they register themselves)
     augment,
     compare,
     demo,
+    doctor,
     finetune,
     ingest,
     inspect,

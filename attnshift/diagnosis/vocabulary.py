@@ -1,0 +1,128 @@
+"""Whether the checkpoints of a run share one tokenizer: a trace reads all of them through one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attnshift.checkpoints.jsonfile import read_object
+from attnshift.checkpoints.run import Run
+from attnshift.checkpoints.tokenizer import tokenizer_dir
+from attnshift.diagnosis.check import Check, failed, some
+from attnshift.errors import AttnshiftError
+
+_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt")
+_TEMPLATE = "chat_template.jinja"
+_HOW = ("normalizer", "pre_tokenizer", "model")
+"""parts of tokenizer.json that decide which tokens a text becomes; the rest decides what is put around them"""
+_CIRCUMSTANCES = ("truncation", "padding", "version")
+"""parts that a trainer leaves as it last used them"""
+
+
+def same_tokenizer(run: Run) -> Check:
+    """Whether every folder that holds a tokenizer holds the same one."""
+    held = {folder: file for folder in _folders(run) for file in _FILES if (folder / file).is_file()}
+    if not held:
+        return Check("same_tokenizer", "skipped", "no checkpoint holds a tokenizer")
+    files: dict[str, list[Path]] = {}
+    for folder in held:
+        present = [file for file in _FILES if (folder / file).is_file()]
+        files.setdefault(_digest(folder / present[0]), []).append(folder / present[0])
+    if len(files) == 1:
+        return Check("same_tokenizer", "ok", f"the same {next(iter(files.values()))[0].name} in {_names(list(held))}")
+    try:
+        differing = _differences([paths[0] for paths in files.values()])
+    except AttnshiftError as error:
+        return failed("same_tokenizer", error)
+    told = " / ".join(_names([path.parent for path in paths]) for paths in files.values())
+    if not differing:
+        return Check("same_tokenizer", "ok", f"the same but for truncation and padding: {told}")
+    grave = any(each.startswith((*_HOW, "file")) for each in differing)
+    seen = f"{told} differ in {'; '.join(differing)}; the trace reads them all with that of {tokenizer_dir(run).name}/"
+    remedy = "a tokenizer for all with --tokenizer DIR, or a trace for each of the two"
+    return Check("same_tokenizer", "fail" if grave else "warn", seen, remedy)
+
+
+def same_chat_template(run: Run) -> Check:
+    """Whether the tokenizers of a run have one chat template."""
+    holders = [folder for folder in _folders(run) if (folder / "tokenizer_config.json").is_file()]
+    by_text: dict[str, list[Path]] = {}
+    for folder in holders:
+        by_text.setdefault(_chat_template(folder), []).append(folder)
+    if not holders:
+        return Check("same_chat_template", "skipped", "no checkpoint holds a tokenizer_config.json")
+    told = " / ".join(
+        f"{_names(folders)}: {hashlib.blake2b(text.encode(), digest_size=6).hexdigest() if text else 'none'}"
+        for text, folders in by_text.items()
+    )
+    if len(by_text) == 1:
+        return Check("same_chat_template", "ok", told)
+    seen = f"different ones ({told}); the trace uses one for all"
+    return Check("same_chat_template", "warn", seen, "name the one that training used with --template FILE")
+
+
+def _folders(run: Run) -> list[Path]:
+    """Where a run's tokenizers may lie."""
+    aliases = [run.path / name for name in run.aliases]
+    folders = [*([run.base] if run.base else []), *(c.path for c in run.checkpoints), *aliases, run.path]
+    return list(dict.fromkeys(folder.resolve() for folder in folders))
+
+
+def _names(folders: Sequence[Path]) -> str:
+    return some([f"{folder.name}/" for folder in folders], 3)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes()).hexdigest()
+
+
+def _chat_template(folder: Path) -> str:
+    """The chat template in a folder; empty without one, or where it can't be read."""
+    try:
+        return (folder / _TEMPLATE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        pass
+    try:
+        stated = read_object(folder / "tokenizer_config.json").get("chat_template")
+    except AttnshiftError:
+        return ""
+    return "" if stated is None else stated if isinstance(stated, str) else json.dumps(stated, sort_keys=True)
+
+
+def _differences(paths: Sequence[Path]) -> list[str]:
+    """In what tokenizer files differ; nothing where they only were used differently."""
+    if any(path.name != "tokenizer.json" for path in paths):
+        return [f"file {' and '.join(sorted({path.name for path in paths}))}"]
+    first, *others = [read_object(path) for path in paths]
+    found: dict[str, None] = {}
+    for other in others:
+        for part in sorted((first.keys() | other.keys()) - {*_CIRCUMSTANCES}):
+            if first.get(part) != other.get(part):
+                found[_told(part, first.get(part), other.get(part))] = None
+    return list(found)
+
+
+def _told(part: str, mine: Any, theirs: Any) -> str:
+    """One difference; of the vocabulary an example."""
+    if part != "model" or not isinstance(mine, Mapping) or not isinstance(theirs, Mapping):
+        return part
+    ids, others = _ids(mine.get("vocab")), _ids(theirs.get("vocab"))
+    moved = [token for token, number in ids.items() if others.get(token, number) != number]
+    if moved:
+        token = moved[0]
+        return f"model: {len(moved)} tokens have other ids, such as {token!r} {ids[token]} / {others[token]}"
+    if ids.keys() != others.keys():
+        only = sorted(ids.keys() ^ others.keys())
+        return f"model: {len(only)} tokens that not all have, such as {only[0]!r}"
+    return f"model: {', '.join(sorted(key for key in mine.keys() | theirs.keys() if mine.get(key) != theirs.get(key)))}"
+
+
+def _ids(vocabulary: Any) -> dict[str, Any]:
+    """Token to id: a mapping, or (Unigram) pieces in the order of their ids."""
+    if isinstance(vocabulary, Mapping):
+        return dict(vocabulary)
+    pieces = vocabulary if isinstance(vocabulary, list) else []
+    return {str(piece[0]): number for number, piece in enumerate(pieces) if isinstance(piece, list) and piece}
