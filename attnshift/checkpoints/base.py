@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnshift.checkpoints.checkpoint import Checkpoint, classify
+from attnshift.checkpoints.hub import cached_snapshot, fetch_model
 from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.layout import BASE_FOLDER
 from attnshift.errors import AttnshiftError
 
 _FOUR_BITS = re.compile(r"(.+?)(?:-unsloth)?-bnb-4bit", re.IGNORECASE)
-_DOWNLOADED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 
 
 def resolve_base(name: str, run_dir: Path, *, explicit: bool = False, allow_download: bool = False) -> Path | None:
@@ -46,7 +46,8 @@ def resolve_base(name: str, run_dir: Path, *, explicit: bool = False, allow_down
     for folder in folders:
         if classify(folder) == "full":
             return folder.resolve()
-    return _cached(name) or (_downloaded(name) if explicit and allow_download else None)
+    found = cached_snapshot(name) or (fetch_model(name) if explicit and allow_download else None)
+    return found if found and classify(found) == "full" else None
 
 
 def named_base(root: Path, option: str | None, stated: str | None, allow_download: bool) -> Path | None:
@@ -124,31 +125,3 @@ def _quantised(name: str) -> AttnshiftError:
         expected="weights in floating point: they are what gradients are taken of",
         remedy=f"--base {_in_full_precision(name) or 'MODEL, the one that it was made from'}",
     )
-
-
-def _cached(name: str) -> Path | None:
-    from huggingface_hub import snapshot_download  # loading it takes a while, and few runs need it
-
-    try:
-        # Only the configuration is asked for: a cache that lacks, say, a licence text is complete for us.
-        folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=["config.json"]))
-    except (OSError, ValueError):  # not in the cache, or no name that a hub could have
-        return None
-    return folder if classify(folder) == "full" else None
-
-
-def _downloaded(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=list(_DOWNLOADED)))
-    except Exception as error:  # no network, no such name, no access: several libraries' exceptions
-        reason = str(error).strip().partition("\n")[0]
-        raise AttnshiftError(
-            f"the base {name!r} is not on disk and can't be downloaded: {reason}",
-            expected="a model's folder or the name of a model on the hub",
-            remedy="check the name, the network and the access to it, or give a local folder to --base",
-        ) from error
-    if classify(folder) != "full":
-        raise AttnshiftError(f"the hub's {name!r} holds no safetensors weights", remedy="give a local folder to --base")
-    return folder

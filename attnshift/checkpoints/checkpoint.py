@@ -47,11 +47,13 @@ class Checkpoint:
     """One weight file, or an index followed by its shards."""
     epoch: float | None = None
     """Passes over the training set before it was saved, where the run states them."""
+    revision: str = ""
+    """Its revision on the hub, for one in the hub's cache."""
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
-        return self.path.name
+        """Its revision, or the name of its folder."""
+        return self.revision or self.path.name
 
     def open(self) -> Tensors:
         """Open its weights. Raises CheckpointError where they can't be read or are placeholders."""
@@ -96,7 +98,7 @@ def classify(directory: Path) -> Kind | None:
     return next(iter(kinds(directory)), None)
 
 
-def read_checkpoint(directory: Path, step: int, epoch: float | None = None) -> Checkpoint:
+def read_checkpoint(directory: Path, step: int, epoch: float | None = None, revision: str = "") -> Checkpoint:
     """Describe the checkpoint in a folder, without opening its weights.
 
     Raises
@@ -108,7 +110,7 @@ def read_checkpoint(directory: Path, step: int, epoch: float | None = None) -> C
     if kind is None:
         raise _no_checkpoint(directory, names)
     chosen = next(name for name in _WEIGHTS[kind] if name in names)
-    return Checkpoint(directory, step, kind, weight_files(directory / chosen), epoch)
+    return Checkpoint(directory, step, kind, weight_files(directory / chosen), epoch, revision)
 
 
 def adapter_function(config: Mapping[str, object]) -> dict[str, object]:

@@ -80,10 +80,13 @@ class Inventory:
 
     def _add(self, folder: Path, step: int) -> None:
         try:
-            checkpoint = read_checkpoint(folder, step, self._epoch(folder, step))
+            checkpoint = self._read(folder, step)
             self._take(checkpoint, checkpoint.fingerprint())
         except CheckpointError as error:
             self.broken[step] = error
+
+    def _read(self, folder: Path, step: int) -> Checkpoint:
+        return read_checkpoint(folder, step, self._epoch(folder, step), self.layout.revisions.get(folder, ""))
 
     def _take(self, checkpoint: Checkpoint, mark: Fingerprint) -> None:
         self.checkpoints[checkpoint.step], self.fingerprints[checkpoint.step] = checkpoint, mark
@@ -95,10 +98,12 @@ class Inventory:
         """Take the run's own folder as its only checkpoint."""
         root = self.layout.root
         stated = self._states[root].step
-        step = numbered_step(root.name) if stated is None else stated
+        name = self.layout.revisions.get(root, root.name)
+        step = numbered_step(name) if stated is None else stated
         if step is None:
             step = 1 if base or classify(root) == "adapter" else 0
-            self.notes.append(f"no trainer_state.json states the step of {root.name}/: it is shown as step {step}")
+            told = self.layout.name(root) if root in self.layout.revisions else f"{name}/"
+            self.notes.append(f"no trainer_state.json states the step of {told}: it is shown as step {step}")
         self._add(root, step)
 
     def _place(self, folder: Path) -> None:
@@ -106,14 +111,14 @@ class Inventory:
         is_root, name = folder == self.layout.root, self.layout.name(folder)
         stated = self._states[folder].step
         try:
-            checkpoint = read_checkpoint(folder, stated or 0, self._epoch(folder, stated or 0))
+            checkpoint = self._read(folder, stated or 0)
             mark = checkpoint.fingerprint()
             twin = self._twin(checkpoint, mark)
         except CheckpointError as error:
             self.unplaced[folder] = f"{name} is left out: {error.problem}"
             return
         if twin is not None:
-            self.aliases["." if is_root else folder.name] = twin.step
+            self.aliases["." if is_root else self.layout.revisions.get(folder, folder.name)] = twin.step
             self.notes.append(f"{name} holds the weights of step {twin.step} and is measured once")
         elif stated is not None and stated not in self.checkpoints.keys() | self.broken.keys():
             self._take(checkpoint, mark)

@@ -35,9 +35,13 @@ class Layout:
     """Folders that were left out although their names are numbered or they hold weights of a kind."""
     epochs: Mapping[Path, float] = field(default_factory=dict)
     """Passes over the training set before a folder was saved, where its name states them."""
+    revisions: Mapping[Path, str] = field(default_factory=dict)
+    """The revisions that folders of the hub's cache hold."""
 
     def name(self, folder: Path) -> str:
-        """How a folder is told to the user: by its place in the run."""
+        """How a folder is told to the user: by its place in the run, or its revision."""
+        if folder in self.revisions:
+            return f"revision {self.revisions[folder]}"
         if folder == self.root:
             return "the run's own folder"
         return f"{folder.relative_to(self.root) if folder.is_relative_to(self.root) else folder}/"
@@ -130,7 +134,10 @@ def _children(path: Path) -> tuple[Path, list[Path]]:
     except (OSError, ValueError, RuntimeError) as error:
         unlisted = f"can't be listed: {error}" if os.path.exists(path) else "doesn't exist"
         problem = "is a file" if os.path.isfile(path) else unlisted
-        raise AttnshiftError(f"{str(path)!r} {problem}", expected="a run directory or a checkpoint's folder") from error
+        raise AttnshiftError(
+            f"{str(path)!r} {problem}",
+            expected="a run directory or a checkpoint's folder; for a model on the hub --revisions beside its name",
+        ) from error
     return root, [child for child in children if child.is_dir() and not _is_ignored(child)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,11 @@ from attnshift.checkpoints.base import named_base
 from attnshift.checkpoints.checkpoint import Checkpoint, classify
 from attnshift.checkpoints.fingerprint import Fingerprint, changed_tensors
 from attnshift.checkpoints.foreign import find_foreign
+from attnshift.checkpoints.hub import fetch_revisions
 from attnshift.checkpoints.inventory import Inventory
 from attnshift.checkpoints.layout import read_layout
 from attnshift.checkpoints.manifest import Manifest, read_manifest
+from attnshift.checkpoints.revisions import layout_of_revisions
 from attnshift.errors import AttnshiftError, CheckpointError
 
 
@@ -38,6 +40,8 @@ class Run:
     """The folder of the base model; never None where a checkpoint is an adapter."""
     notes: tuple[str, ...]
     """What a user must be told."""
+    hub: str = ""
+    """Its name on the hub, for revisions of a model there."""
 
     @property
     def digests(self) -> dict[int, str]:
@@ -50,13 +54,16 @@ def find_run(
     base: str | None = None,
     allow_download: bool = False,
     problems: dict[str, AttnshiftError] | None = None,
+    revisions: Sequence[str] = (),
+    tell: Callable[[str], None] | None = None,
 ) -> Run:
-    """Find the checkpoints of a run directory, or of the folder of a single checkpoint.
+    """Find the checkpoints of a run directory, of the folder of a single checkpoint, or of a model on the hub.
 
     Parameters
     ----------
     path
-        The folder. A single checkpoint whose step is stated nowhere becomes step 0, or 1 beside a base model.
+        The folder. A single checkpoint whose step is stated nowhere becomes step 0, or 1 beside a base model. With
+        `revisions`, a model's name on the hub.
     base
         The base model as the user names it: a folder or a hub name. It becomes step 0.
     allow_download
@@ -64,14 +71,23 @@ def find_run(
     problems
         Where given, what is wrong with the ``manifest``, the ``base`` or the ``weights`` of different steps is put
         there instead of being raised, and the run is what could be found all the same.
+    revisions
+        Branches, tags or commits of a model on the hub; their names state their steps. Those that aren't in the
+        local cache are fetched, one after the other.
+    tell
+        Called with a line before each of these downloads.
 
     Raises
     ------
     AttnshiftError
         For a path that holds no checkpoints, two folders of one step, two steps with the same weights, a base that
-        the user names or an adapter needs and that can't be found or read, and adapters to different bases.
+        the user names or an adapter needs and that can't be found or read, adapters to different bases, and a
+        model or revision that the hub doesn't give.
     """
-    layout = read_layout(Path(path))
+    if revisions:
+        layout = layout_of_revisions(str(path), fetch_revisions(str(path), revisions, tell))
+    else:
+        layout = read_layout(Path(path))
     manifest = Manifest()
     with _told(problems, "manifest"):
         manifest = read_manifest(layout.root)
@@ -97,6 +113,7 @@ def find_run(
         manifest=manifest,
         base=base_dir,
         notes=(*inventory.notes, *(note for at, note in inventory.unplaced.items() if at.resolve() != base_dir)),
+        hub=str(path) if revisions else "",
     )
 
 

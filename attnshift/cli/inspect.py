@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from attnshift.cli.app import DebugFlag, JsonFlag, app, show
+from attnshift.cli.app import DebugFlag, JsonFlag, app, note, show
+from attnshift.cli.choices import listed
 
 
 @app.command()
 def inspect(
     run: Annotated[Path, typer.Argument(help="A run directory, or a single checkpoint.")],
     base: Annotated[str | None, typer.Option(help="Step 0: a directory or a hub name.")] = None,
+    revisions: Annotated[str | None, typer.Option(help="RUN is a hub name, of which these: step1000,step3000.")] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -21,5 +23,6 @@ def inspect(
     from attnshift.checkpoints.run import find_run
     from attnshift.console.run import run_facts, run_text
 
-    facts = run_facts(find_run(run, base=base, allow_download=base is not None))
+    found = find_run(run, base, allow_download=base is not None, revisions=listed(revisions), tell=note)
+    facts = run_facts(found)
     show(facts, run_text, as_json)

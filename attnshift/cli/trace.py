@@ -14,7 +14,7 @@ from attnshift.errors import AttnshiftError
 
 @app.command()
 def trace(
-    ckpts: Annotated[Path, typer.Option(help="The run directory.")],
+    ckpts: Annotated[Path, typer.Option(help="The run directory; with --revisions a model's name on the hub.")],
     conflicts: Annotated[list[Path] | None, typer.Option(help="Conflict items; may be repeated.")] = None,
     ift: Annotated[list[Path] | None, typer.Option(help="Instruction examples; may be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory of the trace. [default: RUN/trace]")] = None,
@@ -33,6 +33,7 @@ def trace(
     every: Annotated[int | None, typer.Option(min=1, help="Every N-th checkpoint, the first and the last.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items, and so many examples.")] = None,
     base: Annotated[str | None, typer.Option(help="Step 0: a directory or a hub name.")] = None,
+    revisions: Annotated[str | None, typer.Option(help="Of a model on the hub: step1000,step3000,main.")] = None,
     template: Annotated[str | None, typer.Option(help="plain, alpaca, chat or a Jinja file.")] = None,
     fields: Annotated[list[str] | None, typer.Option("--map", help="field=column, for other column names.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Directory of another tokenizer.")] = None,
@@ -68,7 +69,9 @@ def trace(
             f"--backend {backend} --workers {workers}: this version computes in one local process",
             expected="--backend local --workers 1",
         )
+    from attnshift.checkpoints.hub import plan_downloads
     from attnshift.checkpoints.tokenizer import load_tokenizer
+    from attnshift.console.run import downloads_facts, downloads_text
     from attnshift.console.trace import ProgressLine, failures_text, outcome_facts, outcome_text, preview_text
     from attnshift.models.harness import read_tasks
     from attnshift.models.series import open_series
@@ -80,7 +83,11 @@ def trace(
     quiet(debug)
     items, examples = load_data(conflicts, ift, fields)
     tasks = read_tasks(listed(benchmarks))
-    series = open_series(ckpts, base=base)
+    downloads = plan_downloads(str(ckpts), listed(revisions)) if dry_run else []
+    if any(download.files for download in downloads):
+        show(downloads_facts(str(ckpts), downloads), downloads_text, as_json)
+        return
+    series = open_series(ckpts, base=base, revisions=listed(revisions), tell=note)
     job = prepare(
         series,
         items=items,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -79,7 +79,7 @@ class Series:
         return load_tokenizer(tokenizer_dir(self.run))
 
     def __repr__(self) -> str:
-        return f"Series({str(self.run.path)!r}, steps {', '.join(map(str, self.steps))})"
+        return f"Series({self.run.hub or str(self.run.path)!r}, steps {', '.join(map(str, self.steps))})"
 
     def _repr_html_(self) -> str:
         """A table: step, epoch, folder inside the run, kind, megabytes of weights, folders with the same weights."""
@@ -94,17 +94,34 @@ class Series:
         epoch = "" if checkpoint.epoch is None else f"{checkpoint.epoch:.2f}"
         inside = checkpoint.path.is_relative_to(self.run.path)
         place = checkpoint.path.relative_to(self.run.path) if inside else checkpoint.path
-        return str(checkpoint.step), epoch, str(place), checkpoint.kind, f"{megabytes:.1f}", ", ".join(aliases)
+        return (
+            str(checkpoint.step),
+            epoch,
+            checkpoint.revision or str(place),
+            checkpoint.kind,
+            f"{megabytes:.1f}",
+            ", ".join(aliases),
+        )
 
 
-def open_series(path: str | Path, base: str | None = None) -> Series:
-    """The checkpoints of a run directory.
+def open_series(
+    path: str | Path,
+    base: str | None = None,
+    revisions: Sequence[str] = (),
+    tell: Callable[[str], None] | None = None,
+) -> Series:
+    """The checkpoints of a run directory, or revisions of a model on the hub.
 
     Parameters
     ----------
     path
-        A run as the HF Trainer writes it (full checkpoints or PEFT adapters), or a single checkpoint.
+        A run as a trainer writes it (full checkpoints or PEFT adapters), or a single checkpoint; with ``revisions`` a
+        model's name on the hub.
     base
-        Step 0: a local directory or a hub name. Only a name given here is ever downloaded.
+        Step 0: a local directory or a hub name. Only what is named here and in ``revisions`` is ever downloaded.
+    revisions
+        Such as ``["step1000", "step3000"]``: what the local cache lacks is downloaded, one after the other.
+    tell
+        Called with a line before each of these downloads.
     """
-    return Series(find_run(path, base=base, allow_download=base is not None))
+    return Series(find_run(path, base, allow_download=base is not None, revisions=revisions, tell=tell))

@@ -125,7 +125,7 @@ def prepare(
     run = series.run
     checkpoints = _chosen(series, steps)
     task = settle(
-        Path(out) if out is not None else run.path / "trace",
+        trace_folder(run, out),
         run.path,
         run.manifest,
         tokenizer or series.tokenizer,
@@ -146,6 +146,17 @@ def prepare(
     )
     budget = given_budget(token_budget) or job.store.token_budget() or _fitting_budget(job)
     return replace(job, settings=replace(job.settings, token_budget=budget))
+
+
+def trace_folder(run: Run, out: str | Path | None) -> Path:
+    """Where the trace of a run lies: as told, else inside the run. Raises AttnshiftError where it has no folder."""
+    if out is None and run.hub:
+        raise AttnshiftError(
+            f"{run.hub!r} is on the hub: there is no run directory for its trace",
+            expected="a folder for the trace",
+            remedy="name one with --out",
+        )
+    return run.path / "trace" if out is None else Path(out)
 
 
 def settle(

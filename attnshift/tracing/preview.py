@@ -22,7 +22,7 @@ def preview(job: Job) -> dict[str, Any]:
     done = [] if stored is None else _done(job, stored)
     costs = estimate(job, None if stored is None else stored_groups(job, stored))
     return {
-        "run": str(job.series.run.path),
+        "run": job.series.run.hub or str(job.series.run.path),
         "out": str(job.store.path),
         "steps": [c.step for c in job.checkpoints],
         "done": done,

@@ -1,5 +1,6 @@
 import pickle
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -422,13 +423,18 @@ def test_a_single_adapter_comes_after_its_base(tmp_path):
 def test_only_an_option_is_ever_downloaded(tmp_path, monkeypatch):
     asked = []
 
-    def snapshot_download(name, *, local_files_only=False, allow_patterns=None):
+    def snapshot_download(name, *, revision=None, local_files_only=False, allow_patterns=None):
         asked.append((name, local_files_only))
         if local_files_only:
             raise FileNotFoundError
         return str(full(tmp_path / "downloaded", 0))
 
+    def model_info(name, **_):
+        asked.append((name, False))
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename="model.safetensors", size=1)])
+
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.model_info", model_info)
     adapter(tmp_path / "run/checkpoint-1", 1, "from/config")
     write_json(tmp_path / "run/attnshift.json", {"base": "from/manifest"})
     with pytest.raises(AttnshiftError):
