@@ -410,7 +410,7 @@ def place(run, tmp_path) -> Path:
         ("trace --ckpts {run} --conflicts {cf} --device nonsense", ("'nonsense'", "cpu")),
         ("trace --ckpts {run} --conflicts {cf} --rows nonsense", ("'nonsense'", "answer")),
         ("trace --ckpts {run} --conflicts {cf} --backend ray", ("--backend ray", "--backend local")),
-        ("trace --ckpts {run} --conflicts {cf} --workers 2", ("--workers 2", "--workers 1")),
+        ("trace --ckpts {run} --conflicts {cf} --workers 2 --device auto:1", ("--workers 2", "--workers 1")),
         ("trace --ckpts {run} --map context=passage", ("--map", "--conflicts")),
         ("trace --ckpts {run} --conflicts {cf} --map nonsense=question", ("'nonsense=question'", "context_answer")),
         ("trace --ckpts {run} --conflicts {cf} --map question", ("'question'", "field=column")),

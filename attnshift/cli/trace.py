@@ -9,7 +9,6 @@ import typer
 
 from attnshift.cli.app import DebugFlag, JsonFlag, app, fail, note, quiet, show
 from attnshift.cli.choices import chosen_steps, listed, load_data
-from attnshift.errors import AttnshiftError
 
 
 @app.command()
@@ -58,29 +57,28 @@ def trace(
     ] = False,
     seed: Annotated[int, typer.Option(help="For sampling under --limit.")] = 0,
     backend: Annotated[str, typer.Option(help="local.")] = "local",
-    workers: Annotated[int, typer.Option(min=1, help="Processes; 1 so far.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Checkpoints at once, one per GPU or CPU share. [default: 1]")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts, cells and costs; compute nothing.")] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Measure every checkpoint of a run; run it again to resume."""
-    if backend != "local" or workers != 1:
-        raise AttnshiftError(
-            f"--backend {backend} --workers {workers}: this version computes in one local process",
-            expected="--backend local --workers 1",
-        )
     from attnshift.checkpoints.hub import plan_downloads
     from attnshift.checkpoints.tokenizer import load_tokenizer
     from attnshift.console.run import downloads_facts, downloads_text
     from attnshift.console.trace import ProgressLine, failures_text, outcome_facts, outcome_text, preview_text
     from attnshift.models.harness import read_tasks
     from attnshift.models.series import open_series
+    from attnshift.tracing.backends.choice import choose_backend
     from attnshift.tracing.benchmarks import read_benchmarks, run_benchmarks
     from attnshift.tracing.job import prepare
     from attnshift.tracing.preview import preview
     from attnshift.tracing.trace import run_job
 
     quiet(debug)
+    chosen = choose_backend(backend, workers, None, device)
     items, examples = load_data(conflicts, ift, fields)
     tasks = read_tasks(listed(benchmarks))
     downloads = plan_downloads(str(ckpts), listed(revisions)) if dry_run else []
@@ -106,17 +104,19 @@ def trace(
         gradients_on_cpu=gradients_on_cpu,
         max_new_tokens=max_new_tokens,
         dtype=dtype,
-        device=device,
+        device=chosen.device,
+        share=chosen.share,
     )
     if dry_run:
         show(preview(job), preview_text, as_json)
         return
     for line in job.notes:
         note(line)
-    with ProgressLine() as progress:
-        outcome = run_job(job, progress)
-    if tasks:
-        run_benchmarks(job, tasks, benchmark_limit, note)
+    with chosen:
+        with ProgressLine() as progress:
+            outcome = run_job(job, progress, chosen)
+        if tasks:
+            run_benchmarks(job, tasks, benchmark_limit, note, chosen)
     for file in benchmark_csv or []:
         named, unknown = read_benchmarks(job.store.path, file)
         note(f"benchmarks of {file}: {', '.join(named)}" + (f"; steps not traced: {unknown}" if unknown else ""))

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attnshift.errors import AttnshiftError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Field = Literal["context", "question", "answer"]
 Span = tuple[int, int]
@@ -176,29 +179,44 @@ def _read(path: Path) -> str:
 
 def jinja_template(name: str, source: str) -> Template:
     """The template of a Jinja text, in the immutable sandbox; raises AttnshiftError where it is none."""
-    from jinja2 import StrictUndefined
     from jinja2.meta import find_undeclared_variables
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = _sandbox()
     try:
         if "answer" not in find_undeclared_variables(environment.parse(source)):
             source = source.removesuffix("\n")
             source += "{{ answer }}" if source[-1:].isspace() else " {{ answer }}"
-        compiled = environment.from_string(source)
+        fill = _Jinja(name, source)
     except Exception as error:  # deep nesting ends in Python's own errors
         raise AttnshiftError(f"the template {name!r} is not valid Jinja: {error}") from error
+    return Template(name, source, fill, adds_special_tokens=True)
 
-    def fill(context: str, question: str, answer: str) -> str:
+
+class _Jinja:
+    """Fills a Jinja text; another process gets the text and compiles it itself."""
+
+    def __init__(self, name: str, source: str) -> None:
+        self._made_of = (name, source)
+        self._compiled = _sandbox().from_string(source)
+
+    def __reduce__(self) -> tuple[type[_Jinja], tuple[str, str]]:
+        return _Jinja, self._made_of
+
+    def __call__(self, context: str, question: str, answer: str) -> str:
         try:
-            return compiled.render(context=context, question=question, answer=answer)
+            return str(self._compiled.render(context=context, question=question, answer=answer))
         except Exception as error:  # a template is somebody's program: whatever it raises is its fault
             raise PromptError(
-                f"the template {name!r} fails: {type(error).__name__}: {error}",
+                f"the template {self._made_of[0]!r} fails: {type(error).__name__}: {error}",
                 expected="a Jinja text that uses context, question and answer",
             ) from error
 
-    return Template(name, source, fill, adds_special_tokens=True)
+
+def _sandbox() -> Environment:
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def _chat_template(tokenizer: Any) -> Template:
@@ -210,15 +228,22 @@ def _chat_template(tokenizer: Any) -> Template:
             remedy="--template plain, --template alpaca, or a Jinja file",
         )
 
-    def fill(context: str, question: str, answer: str) -> str:
+    return Template("chat", source, _Chat(tokenizer), adds_special_tokens=False)
+
+
+@dataclass(frozen=True, eq=False)
+class _Chat:
+    """Fills the chat template that a tokenizer brings."""
+
+    tokenizer: Any
+
+    def __call__(self, context: str, question: str, answer: str) -> str:
         user = f"{context}\n\n{question}" if context else question
         chat = [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]
         try:
-            return str(tokenizer.apply_chat_template(chat, tokenize=False))
+            return str(self.tokenizer.apply_chat_template(chat, tokenize=False))
         except Exception as error:  # as above: the template is a program that came with the model
             raise PromptError(
                 f"the tokenizer's chat template fails on a user turn and an assistant turn: {error}",
                 remedy="--template plain, --template alpaca, or a Jinja file",
             ) from error
-
-    return Template("chat", source, fill, adds_special_tokens=False)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.data.rows import read_rows
 from attnshift.errors import AttnshiftError, CheckpointError
 from attnshift.models.harness import BenchmarkScore, BenchmarkTask, evaluate
-from attnshift.models.skeleton import Skeleton
+from attnshift.tracing.backends.backend import Backend
+from attnshift.tracing.backends.serial import Serial
 from attnshift.tracing.job import Job
+from attnshift.tracing.station import Station
 from attnshift.tracing.store import INPUTS, Store
 
 BENCHMARK, ABOUT = "benchmark", "benchmark_about"
@@ -23,31 +27,62 @@ KEY = "benchmark/1"
 Say = Callable[[str], None]
 
 
-def run_benchmarks(job: Job, tasks: Sequence[BenchmarkTask], limit: int | None = None, say: Say | None = None) -> None:
+@dataclass(frozen=True)
+class ScoreBenchmarks:
+    """Score one checkpoint at benchmark tasks and add that to its file."""
+
+    checkpoint: Checkpoint
+    tasks: Sequence[BenchmarkTask]
+    limit: int | None
+
+    @property
+    def step(self) -> int:
+        """The checkpoint's."""
+        return self.checkpoint.step
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The checkpoint's."""
+        return self.checkpoint.files
+
+    def run(self, station: Station) -> Sequence[BenchmarkScore]:
+        """Returns the scores; none where the checkpoint can no longer be read."""
+        try:
+            station.skeleton.load(self.checkpoint)
+        except CheckpointError:
+            return ()  # it was read when it was measured; what is wrong now is told when it is measured again
+        found = evaluate(station.skeleton.model, station.job.tokenizer, self.tasks, self.limit)
+        put_scores(station.job.store, self.step, found)
+        return found
+
+
+def run_benchmarks(
+    job: Job,
+    tasks: Sequence[BenchmarkTask],
+    limit: int | None = None,
+    say: Say | None = None,
+    backend: Backend | None = None,
+) -> None:
     """Score every checkpoint that the job's trace holds at the tasks that it lacks there.
 
     A score that was made otherwise (another metric, limit or version of the harness) is made anew. ``say`` is called
-    with a line per checkpoint. Raises AttnshiftError for tasks that can't be run.
+    with a line per checkpoint. ``backend`` is one that is open; default: this process. Raises AttnshiftError for tasks
+    that can't be run.
     """
-    say = say or (lambda _: None)
-    skeleton: Skeleton | None = None
-    steps = set(job.store.steps())
+    steps, errands = set(job.store.steps()), []
     for checkpoint in job.checkpoints:
         if checkpoint.step not in steps:
             continue
         held = scores(job.store, checkpoint.step)
         missing = [task for task in tasks if not _made_alike(held.get(task.name), task, limit)]
-        if not missing:
-            continue
-        skeleton = skeleton or Skeleton(job.series.run, job.dtype, job.device, job.placement.spread)
-        try:
-            skeleton.load(checkpoint)
-        except CheckpointError:
-            continue  # it was read when it was measured; what is wrong now is told when it is measured again
-        found = evaluate(skeleton.model, job.tokenizer, missing, limit)
-        put_scores(job.store, checkpoint.step, found)
-        told = ", ".join(f"{score.task} {score.value:.3f} ({score.about.partition(',')[0]})" for score in found)
-        say(f"benchmarks at step {checkpoint.step}: {told}")
+        if missing:
+            errands.append(ScoreBenchmarks(checkpoint, tuple(missing), limit))
+    for errand, done in (backend or Serial()).perform(job, errands):
+        if done.error is not None:
+            raise done.error
+        told = ", ".join(f"{each.task} {each.value:.3f} ({each.about.partition(',')[0]})" for each in done.result)
+        if say is not None and told:
+            say(f"benchmarks at step {errand.step}: {told}")
 
 
 def scores(store: Store, step: int) -> dict[str, BenchmarkScore]:
@@ -61,7 +96,11 @@ def scores(store: Store, step: int) -> dict[str, BenchmarkScore]:
 
 def put_scores(store: Store, step: int, found: Sequence[BenchmarkScore]) -> None:
     """Add scores to a step's file, in place of those of the same tasks."""
-    whole = {**scores(store, step), **{score.task: score for score in found}}
+    with store.alone("scores"):
+        _put_scores(store, step, {**scores(store, step), **{score.task: score for score in found}})
+
+
+def _put_scores(store: Store, step: int, whole: Mapping[str, BenchmarkScore]) -> None:
     values = np.array([score.value for score in whole.values()])
     about = np.array([score.about for score in whole.values()], object)
     unit = {"unit": "the task's own", "measure": "score at a benchmark task", "key": KEY}

@@ -92,6 +92,10 @@ class Job(Task):
     broken: Mapping[int, CheckpointError]
     """of the steps asked for, those whose files can't be read"""
     placement: Placement
+    budget_asked: int | None = None
+    """the token budget as asked for; None: what the trace was begun with, else what fits"""
+    share: int = 1
+    """models that are measured at once in the memory of this device"""
 
     @property
     def device(self) -> torch.device:
@@ -119,9 +123,13 @@ def prepare(
     tokenizer: Any = None,
     token_budget: int | None = None,
     device: str | torch.device | None = None,
+    share: int = 1,
     **options: Any,
 ) -> Job:
-    """Settle everything before a weight is loaded; raises AttnshiftError. Options as in `trace`."""
+    """Settle everything before a weight is loaded; raises AttnshiftError. Options as in `trace`.
+
+    ``share``: models that are measured at once in the memory of one device.
+    """
     run = series.run
     checkpoints = _chosen(series, steps)
     task = settle(
@@ -143,8 +151,15 @@ def prepare(
         checkpoints=checkpoints,
         broken={step: error for step, error in run.broken.items() if steps is None or step in steps},
         placement=place(device),
+        budget_asked=given_budget(token_budget),
+        share=share,
     )
-    budget = given_budget(token_budget) or job.store.token_budget() or _fitting_budget(job)
+    return with_budget(job)
+
+
+def with_budget(job: Job) -> Job:
+    """The job with the token budget that was asked for, else the one its trace was begun with, else one that fits."""
+    budget = job.budget_asked or job.store.token_budget() or _fitting_budget(job)
     return replace(job, settings=replace(job.settings, token_budget=budget))
 
 
@@ -196,7 +211,7 @@ def settle(
     chosen = _possible(choose_measures(measures, controls), inputs, strict=measures is not None)
     if needs_of(chosen) & {"control_margin", "control_generation"}:
         inputs = with_controls(encoder, inputs)
-    inputs = inputs.respelt() if RESPELT in str(Store(store).stated().get("answer_spelling")) else inputs
+    inputs = as_spelt(inputs, Store(store))
     return Task(
         run_path=run_path,
         tokenizer=tokenizer,
@@ -209,6 +224,12 @@ def settle(
         store=Store(store),
         notes=(*told, *dropped_note(inputs), *spelling_note(inputs, tokenizer), *control_notes(inputs)),
     )
+
+
+def as_spelt(inputs: Inputs, store: Store) -> Inputs:
+    """The inputs with doubtful answers spelt as in a trace that is begun."""
+    spelt = RESPELT in str(store.stated().get("answer_spelling"))
+    return inputs.respelt() if spelt and not inputs.is_respelt else inputs
 
 
 def encoder_of(
@@ -297,7 +318,8 @@ def _fitting_budget(job: Job) -> int:
     except (OSError, ValueError, KeyError, AttributeError, CheckpointError):
         return max(AT_MOST_ON_CPU, load.longest)  # loading the model says better what is wrong with it
     held = 0 if job.gradients_elsewhere else footprint.gradient
-    return choose_budget(footprint, needs_of(job.measures), load, free_bytes(job.placement), job.device.type, held)
+    free = free_bytes(job.placement) // job.share
+    return choose_budget(footprint, needs_of(job.measures), load, free, job.device.type, held)
 
 
 def _possible(measures: Sequence[Measure], inputs: Inputs, strict: bool) -> tuple[Measure, ...]:

@@ -7,15 +7,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import zip_longest
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 from attnshift.tracing.host import free_host_bytes
-from attnshift.tracing.plan import Cell
+from attnshift.tracing.station import Errand
 
 _CHUNK = 1 << 23
 
+E = TypeVar("E", bound=Errand)
 
-def read_ahead(cells: Sequence[Cell]) -> Generator[Cell, None, None]:
-    """Each cell; while it is worked on, the files of the one after it are read.
+
+def read_ahead(errands: Sequence[E]) -> Generator[E, None, None]:
+    """Each errand; while it is worked on, the files of the one after it are read.
 
     They end up in the system's page cache, from where loading maps them: there is no second copy of the weights.
     Errors are left to loading, which reports them. Close the iterator to stop reading.
@@ -24,12 +27,12 @@ def read_ahead(cells: Sequence[Cell]) -> Generator[Cell, None, None]:
     with ThreadPoolExecutor(1) as pool:
         reading: Future[None] | None = None
         try:
-            for cell, following in zip_longest(cells, cells[1:]):
+            for errand, following in zip_longest(errands, errands[1:]):
                 if reading is not None:
                     reading.result()  # two readers of one disk are slower than one
                 if following is not None:
-                    reading = pool.submit(warm, following.checkpoint.files, stop)
-                yield cell
+                    reading = pool.submit(warm, following.files, stop)
+                yield errand
         finally:
             stop.set()
 

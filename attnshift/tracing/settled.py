@@ -1,23 +1,61 @@
-"""What models settle once for a whole trace: how doubtful answers are spelt, and which items are known."""
+"""What models settle once for a whole trace: groups, how doubtful answers are spelt, and which items are known."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from attnshift.checkpoints.checkpoint import Checkpoint
+from attnshift.data.groups import Grouping, group_examples
 from attnshift.data.inputs import Inputs
 from attnshift.errors import CheckpointError
 from attnshift.models.forward import Target, score_targets
 from attnshift.models.known import known_margins
 from attnshift.models.skeleton import Skeleton
 from attnshift.tracing.budget import TokenBudget
-from attnshift.tracing.job import Job
+from attnshift.tracing.cell import fixed_inputs
+from attnshift.tracing.job import Job, as_spelt
+from attnshift.tracing.observe import closed_book_losses
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What holds for all of a trace's checkpoints, wherever they are measured."""
+
+    inputs: Inputs
+    """with groups, doubtful answers spelt as they are scored"""
+    token_budget: int
+    grouping: str
+    """how the examples were grouped"""
+
+    def applied(self, job: Job) -> Job:
+        """The job, settled."""
+        return replace(job, inputs=self.inputs, settings=replace(job.settings, token_budget=self.token_budget))
+
+
+def is_settled(job: Job) -> bool:
+    """Whether the job's trace already holds all that would be settled, so that no model is needed for it."""
+    stored = job.store.read_inputs()
+    if stored is None or (job.inputs.items and "known_item" not in stored):
+        return False
+    return not job.inputs.controls or "control_token_ids" in stored
+
+
+def settle_job(job: Job, skeleton: Skeleton, budget: TokenBudget) -> Settled:
+    """Settle what the job's trace lacks and freeze it there; what it holds stays.
+
+    Raises AttnshiftError where that was made otherwise, CheckpointError where no checkpoint can be read.
+    """
+    job = settle_spelling(job, skeleton, budget)
+    inputs, grouping = fixed_inputs(
+        job, lambda: _find_groups(job, skeleton, budget), budget, lambda: find_known(job, skeleton, budget)
+    )
+    return Settled(inputs, budget.tokens, grouping)
 
 
 def on_first_readable(
@@ -39,7 +77,9 @@ def settle_spelling(job: Job, skeleton: Skeleton, budget: TokenBudget) -> Job:
     The other spelling is scored if both the first and the last checkpoint find it likelier for most of the doubtful
     answers; else the template's, since training may have taught it.
     """
-    if not job.inputs.doubtful or job.store.read_inputs() is not None:
+    if job.store.stated():
+        return replace(job, inputs=as_spelt(job.inputs, job.store))
+    if not job.inputs.doubtful:
         return job
 
     def prefers_other() -> bool:
@@ -60,6 +100,23 @@ def find_known(job: Job, skeleton: Skeleton, budget: TokenBudget) -> tuple[np.nd
         skeleton,
         lambda: budget.run(lambda tokens: known_margins(skeleton.model, job.inputs, tokens)),
     )
+
+
+def _find_groups(job: Job, skeleton: Skeleton, budget: TokenBudget) -> tuple[Grouping, int]:
+    """The examples' groups by the base or first checkpoint that can be read, and that one's step."""
+    checkpoints = job.series.run.checkpoints
+    for checkpoint in checkpoints:
+
+        def closed_book_loss(positions: list[int], checkpoint: Checkpoint = checkpoint) -> np.ndarray:
+            skeleton.load(checkpoint)
+            return budget.run(lambda tokens: closed_book_losses(skeleton, job.inputs, positions, tokens))
+
+        try:
+            return group_examples(job.inputs.examples, closed_book_loss), checkpoint.step
+        except CheckpointError:  # its own step will fail and be told; the others are worth measuring
+            if checkpoint is checkpoints[-1]:
+                raise
+    raise AssertionError("a run has checkpoints")
 
 
 def _prefers_other(model: Any, inputs: Inputs, token_budget: int) -> bool:

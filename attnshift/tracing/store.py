@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from errno import EDQUOT, EFBIG, ENOSPC
 from os.path import isfile
@@ -17,6 +17,7 @@ import xarray as xr
 
 from attnshift.atomic import sweep
 from attnshift.errors import AttnshiftError
+from attnshift.tracing.lock import alone
 from attnshift.tracing.netcdf import (
     read_attributes,
     read_netcdf,
@@ -75,6 +76,14 @@ class Store:
                 pass
         sweep(self.path)
 
+    @contextmanager
+    def alone(self, part: str, waiting: str = "") -> Iterator[None]:
+        """While it lasts, no other process is in the same part of this trace; ``waiting`` is said if one is."""
+        with ExitStack() as stack:
+            with writing(self.path):
+                stack.enter_context(alone(self.path / f".{part}.lock", waiting))
+            yield
+
     def steps(self) -> list[int]:
         """Steps that have a file, ascending."""
         if not self.path.is_dir():
@@ -127,24 +136,32 @@ class Store:
 
     def update_cell(self, step: int, values: xr.Dataset) -> None:
         """Put variables into a step's file, in place of those of these names; everything else is left as it is."""
-        stated = json.loads(read_attributes(self.file(step))["keys"])
-        keys = {**stated, **{str(name): variable.attrs["key"] for name, variable in values.data_vars.items()}}
-        with writing(self.path):
+        with self.alone("cells"), writing(self.path):
+            stated = json.loads(read_attributes(self.file(step))["keys"])
+            keys = {**stated, **{str(name): variable.attrs["key"] for name, variable in values.data_vars.items()}}
             update_netcdf(values.assign_attrs(keys=json.dumps(keys)), self.file(step))
 
     def replace_variables(self, step: int, values: xr.Dataset) -> None:
         """Put variables into a step's file, whatever the sizes of those of these names were."""
-        kept = read_netcdf(self.file(step))
-        kept = kept.drop_vars([name for name in values.variables if name in kept.variables])
-        keys = {**json.loads(kept.attrs["keys"]), **{str(n): v.attrs["key"] for n, v in values.data_vars.items()}}
-        merged = kept.merge(values, combine_attrs="override", join="exact", compat="equals")
-        with writing(self.path):
+        with self.alone("cells"), writing(self.path):
+            kept = read_netcdf(self.file(step))
+            kept = kept.drop_vars([name for name in values.variables if name in kept.variables])
+            keys = {**json.loads(kept.attrs["keys"]), **{str(n): v.attrs["key"] for n, v in values.data_vars.items()}}
+            merged = kept.merge(values, combine_attrs="override", join="exact", compat="equals")
             write_netcdf(merged.assign_attrs(keys=json.dumps(keys)), self.file(step))
 
     def write_cell(self, step: int, values: xr.Dataset, header: Header) -> None:
-        """Write a step's file, with what an existing one of the same making already holds."""
+        """Write a step's file, with what an existing one of the same making already holds.
+
+        A variable that is there already stays as it is: another process has measured the same meanwhile.
+        """
+        with self.alone("cells"):
+            self._write_cell(step, values, header)
+
+    def _write_cell(self, step: int, values: xr.Dataset, header: Header) -> None:
         kept = read_netcdf(self.file(step)) if self.file(step).is_file() else None
         if kept is not None:
+            values = values.drop_vars([name for name in values.data_vars if name in kept.data_vars])
             now = {name: value for name in _OF_WEIGHTS if (value := values.attrs.get(name)) == value}  # NaN isn't
             values = kept.merge(values, combine_attrs="drop_conflicts", join="exact", compat="equals")
             values.attrs |= {name: kept.attrs[name] for name in _OF_WEIGHTS} | now

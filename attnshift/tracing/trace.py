@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import torch
 import xarray as xr
 
-from attnshift.checkpoints.checkpoint import Checkpoint
-from attnshift.data.groups import Grouping, group_examples
 from attnshift.errors import AttnshiftError, CheckpointError
 from attnshift.models.harness import read_tasks
 from attnshift.models.series import Series
-from attnshift.models.skeleton import Skeleton
+from attnshift.tracing.backends.backend import Backend
+from attnshift.tracing.backends.choice import choose_backend
+from attnshift.tracing.backends.serial import Serial
 from attnshift.tracing.benchmarks import run_benchmarks
-from attnshift.tracing.budget import TokenBudget, load_of
-from attnshift.tracing.cell import compute_cell, fixed_inputs
-from attnshift.tracing.dataset import failure_text, open_trace, write_failures
+from attnshift.tracing.dataset import failure_text, open_trace, read_failures, write_failures
+from attnshift.tracing.errands import MeasureCell, Settle
 from attnshift.tracing.job import Job, prepare
-from attnshift.tracing.observe import closed_book_losses
 from attnshift.tracing.plan import plan_cells
-from attnshift.tracing.prefetch import read_ahead
-from attnshift.tracing.settled import find_known, settle_spelling
+from attnshift.tracing.settled import Settled, is_settled
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Progress:
     step: int
     seconds: float
     values: Mapping[str, np.ndarray]
-    """the variables just measured; empty if it failed"""
+    """the variables just measured but for those by layer; none if it failed or another process was faster"""
     error: str = ""
 
 
@@ -65,6 +62,10 @@ def trace(
     progress: Report | None = None,
     benchmarks: Sequence[str] = (),
     benchmark_limit: int | None = None,
+    backend: str = "local",
+    workers: int | None = None,
+    cluster: Mapping[str, Any] | None = None,
+    device: str | torch.device | None = None,
     **options: Any,
 ) -> xr.Dataset:
     """Measure every checkpoint of a series and return the trace.
@@ -80,6 +81,9 @@ def trace(
         Called with a `Progress` after every checkpoint.
     benchmarks, benchmark_limit
         Tasks of lm-evaluation-harness, or task files of your own, and at most so many documents of each.
+    backend, workers
+        Where checkpoints are measured and how many at once: ``local`` with so many processes, one per GPU or with a
+        share of the CPU each (default: this process alone).
     items, examples
         Conflict items and IFT examples. With neither, what the run's manifest names, else the sets that ship.
     out
@@ -119,60 +123,57 @@ def trace(
         ``failed`` attribute.
     """
     tasks = read_tasks(benchmarks)
-    job = prepare(series, **options)
-    run_job(job, progress)
-    run_benchmarks(job, tasks, benchmark_limit)
+    chosen = choose_backend(backend, workers, cluster, None if device is None else str(device))
+    job = prepare(series, device=chosen.device, share=chosen.share, **options)
+    with chosen:
+        run_job(job, progress, chosen)
+        run_benchmarks(job, tasks, benchmark_limit, backend=chosen)
     return open_trace(job.store.path)
 
 
-def run_job(job: Job, progress: Report | None = None) -> Outcome:
-    """Compute what the job's trace lacks."""
+def run_job(job: Job, progress: Report | None = None, backend: Backend | None = None) -> Outcome:
+    """Compute what the job's trace lacks. ``backend`` is one that is open; default: this process."""
+    backend = backend or Serial()
     job.store.prepare()
-    skeleton = Skeleton(job.series.run, job.dtype, job.device, job.placement.spread)
-    load = load_of(job.inputs, job.settings.max_new_tokens)
-    budget = TokenBudget(job.settings.token_budget, load.longest)
-    job = settle_spelling(job, skeleton, budget)
-    inputs, grouping = fixed_inputs(
-        job, lambda: _find_groups(job, skeleton, budget), budget, lambda: find_known(job, skeleton, budget)
-    )
-    cells = plan_cells(job.store, job.checkpoints, job.series.run.digests, job.recipe(inputs), job.measures)
-    missing = [cell for cell in cells if cell.missing]
+    settled = _settled(job, backend)
+    job = settled.applied(job)
+    cells = plan_cells(job.store, job.checkpoints, job.series.run.digests, job.recipe(job.inputs), job.measures)
+    missing = [MeasureCell(cell) for cell in cells if cell.missing]
     failed = {step: str(error) for step, error in job.broken.items()}
     computed: list[int] = []
-    with closing(read_ahead(missing)) as cells_to_do:
-        for done, cell in enumerate(cells_to_do, start=1):
-            started, step = time.perf_counter(), cell.checkpoint.step
-            values: Mapping[str, np.ndarray] = {}
-            try:
-                skeleton.load(cell.checkpoint)
-                values = compute_cell(job, skeleton, cell.state, cell.missing, inputs, budget)
-                computed.append(step)
-            except Exception as error:
-                if isinstance(error, AttnshiftError) and not isinstance(error, CheckpointError):
-                    raise  # wrong for every checkpoint
-                failed[step] = failure_text(error)
+    kept = [cell.checkpoint.step for cell in cells if not cell.missing]
+    with closing(backend.perform(job, missing)) as ended:
+        for count, (errand, done) in enumerate(ended, start=1):
+            if done.error is None:
+                (kept if done.result.kept else computed).append(errand.step)
+            elif isinstance(done.error, AttnshiftError) and not isinstance(done.error, CheckpointError):
+                raise done.error  # wrong for every checkpoint
+            else:
+                failed[errand.step] = failure_text(done.error)
             if progress is not None:
-                seconds = time.perf_counter() - started
-                progress(Progress(done, len(missing), step, seconds, values, failed.get(step, "")))
-    write_failures(job.store.path, failed)
-    kept = tuple(cell.checkpoint.step for cell in cells if not cell.missing)
+                values = {} if done.result is None else done.result.values
+                progress(Progress(count, len(missing), errand.step, done.seconds, values, failed.get(errand.step, "")))
+    _keep_failures(job, failed)
     stated = job.store.stated()
-    spelling = str(stated.get("answer_spelling", "")) if inputs.doubtful else ""
-    return Outcome(tuple(computed), kept, failed, grouping, str(stated.get("known", "")), spelling)
+    spelling = str(stated.get("answer_spelling", "")) if job.inputs.doubtful else ""
+    return Outcome(
+        tuple(sorted(computed)), tuple(sorted(kept)), failed, settled.grouping, str(stated.get("known", "")), spelling
+    )
 
 
-def _find_groups(job: Job, skeleton: Skeleton, budget: TokenBudget) -> tuple[Grouping, int]:
-    """The examples' groups by the base or first checkpoint that can be read, and that one's step."""
-    checkpoints = job.series.run.checkpoints
-    for checkpoint in checkpoints:
+def _settled(job: Job, backend: Backend) -> Settled:
+    """What holds for the whole trace: read where it is settled, else settled where there is a model."""
+    where = Serial() if is_settled(job) else backend
+    for _, done in where.perform(job, [Settle()]):
+        if done.error is not None:
+            raise done.error
+        return cast(Settled, done.result)
+    raise AssertionError("an errand ends")
 
-        def closed_book_loss(positions: list[int], checkpoint: Checkpoint = checkpoint) -> np.ndarray:
-            skeleton.load(checkpoint)
-            return budget.run(lambda tokens: closed_book_losses(skeleton, job.inputs, positions, tokens))
 
-        try:
-            return group_examples(job.inputs.examples, closed_book_loss), checkpoint.step
-        except CheckpointError:  # its own step will fail and be told; the others are worth measuring
-            if checkpoint is checkpoints[-1]:
-                raise
-    raise AssertionError("a run has checkpoints")
+def _keep_failures(job: Job, failed: Mapping[int, str]) -> None:
+    """Write what failed; of steps that this job isn't about, what was known before."""
+    store, about = job.store, {*job.broken, *(checkpoint.step for checkpoint in job.checkpoints)}
+    with store.alone("failures"):
+        others = {step: text for step, text in read_failures(store.path).items() if step not in about}
+        write_failures(store.path, {**others, **failed})

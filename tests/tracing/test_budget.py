@@ -12,9 +12,9 @@ from tiny import tiny_model
 
 import attnshift
 from attnshift.models.placement import Placement
+from attnshift.models.skeleton import Skeleton
 from attnshift.tracing import cell
 from attnshift.tracing import job as jobs
-from attnshift.tracing import trace as tracing
 from attnshift.tracing.budget import Load, TokenBudget, choose_budget, is_out_of_memory, load_of
 from attnshift.tracing.estimate import estimate
 from attnshift.tracing.memory import Footprint, free_bytes, gradient_copies, read_footprint
@@ -206,8 +206,8 @@ def test_where_one_sequence_does_not_fit_the_step_fails_and_says_what_helps(run,
         self.first = checkpoint.step == 2
         return real_load(self, checkpoint)
 
-    real_load = tracing.Skeleton.load
-    monkeypatch.setattr(tracing.Skeleton, "load", load)
+    real_load = Skeleton.load
+    monkeypatch.setattr(Skeleton, "load", load)
     monkeypatch.setattr(cell, "observe", observe)
     trace = attnshift.trace(attnshift.open_series(run), **options(run, tmp_path, token_budget=256))
     assert trace.step.values.tolist() == [4]
