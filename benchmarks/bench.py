@@ -76,20 +76,19 @@ class Bench:
         says so and has our costs alone.
         """
         row = Row(name, ours[0], against[0], goals=goals, clock=self.clock)
-        first = ours[1]()
+        pairs = self.pairs if pairs is None else pairs
         try:
-            second = against[1]()
+            first, second = ours[1](), against[1]()
+            row = replace(row, difference=None if difference is None else difference(first, second))
+            del first, second
+            if memory:
+                peaks = [peak_memory(work, self.device) for _, work in (ours, against)]
+                row = replace(row, ours_peak=peaks[0], against_peak=peaks[1])
+            costs = alternate(ours[1], against[1], pairs, self.device)
         except torch.OutOfMemoryError:
-            del first
-            alone = self.alone(name, ours[0], ours[1], times=pairs)
             peak = peak_memory(ours[1], self.device) if memory else None
-            return replace(alone, against=against[0], ours_peak=peak, note="out of memory")
-        row = replace(row, difference=None if difference is None else difference(first, second))
-        del first, second
-        if memory:
-            peaks = [peak_memory(work, self.device) for _, work in (ours, against)]
-            row = replace(row, ours_peak=peaks[0], against_peak=peaks[1])
-        costs = alternate(ours[1], against[1], self.pairs if pairs is None else pairs, self.device)
+            alone = self.alone(name, ours[0], ours[1], times=pairs)
+            return replace(alone, against=against[0], ours_peak=peak, difference=row.difference, note="out of memory")
         return replace(row, ours_costs=costs[0], against_costs=costs[1])
 
     def alone(self, name: str, what: str, work: Work, goals: Sequence[Goal] = (), times: int | None = None) -> Row:

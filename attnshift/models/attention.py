@@ -185,7 +185,7 @@ def _capture_rows(
     capture.mass[layer] = torch.einsum("bhrk,bsk->bhrs", keys, spans.to(keys.dtype))
     capture.sink[layer] = probabilities[..., length:].sum(-1)
     seen = (bias > torch.finfo(value.dtype).min / 2).any(1)
-    capture.visible[layer] = torch.einsum("brk,bsk->brs", seen.to(torch.int32), spans.to(torch.int32))
+    capture.visible[layer] = (seen[:, :, None] & spans[:, None]).sum(-1)  # GPUs have no product of integer matrices
     if capture.each is not None:
         capture.each(layer, keys)
     if capture.read is not None:

@@ -109,16 +109,16 @@ class _Products:
 
     def add(self, name: str, gradient: Tensor) -> None:
         for piece in self.pieces[name]:
-            own = _flat(piece.of(gradient))
-            self._add(None, piece.part, own, own)
+            own = piece.of(gradient).reshape(-1)
+            self._add(None, piece.part, _square(own))
             for other, direction in self.against.items():
                 if name in direction:
-                    self._add(other, piece.part, own, _flat(piece.of(direction[name]).to(own.device)))
+                    left, right = _exact(own), _exact(piece.of(direction[name]).to(own.device).reshape(-1))
+                    self._add(other, piece.part, torch.dot(left, right.to(left.dtype)))
 
-    def _add(self, other: str | None, part: str, left: Tensor, right: Tensor) -> None:
-        dot = torch.dot(left, right.to(left.dtype)).double()
+    def _add(self, other: str | None, part: str, product: Tensor) -> None:
         total = self.sums.get((other, part))
-        self.sums[other, part] = dot if total is None else total + dot.to(total.device)
+        self.sums[other, part] = product.double() if total is None else total + product.double().to(total.device)
 
     def by_part(self, other: str | None, parts: Sequence[str]) -> np.ndarray:
         return np.array([float(self.sums.get((other, part), 0.0)) for part in parts])
@@ -172,8 +172,16 @@ def _add(total: Gradient, name: str, gradient: Tensor, hold: torch.device | None
         total[name] = gradient.to(hold or gradient.device, torch.promote_types(gradient.dtype, torch.float32))
 
 
-def _flat(tensor: Tensor) -> Tensor:
-    return tensor.reshape(-1).to(torch.promote_types(tensor.dtype, torch.float32))
+def _exact(vector: Tensor) -> Tensor:
+    """At least float32: sums of products in half precision round small ones away."""
+    return vector.to(torch.promote_types(vector.dtype, torch.float32))
+
+
+def _square(vector: Tensor) -> Tensor:
+    """A vector's inner product with itself; one in half precision is read once, without a copy in float32."""
+    if vector.dtype in (torch.float16, torch.bfloat16):
+        return torch.linalg.vector_norm(vector, dtype=torch.float32).double().square()
+    return torch.dot(vector, vector)
 
 
 @contextmanager
