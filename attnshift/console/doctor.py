@@ -49,8 +49,19 @@ def doctor_text(facts: Mapping[str, Any]) -> str:
             lines.append("")
     for lint in facts["data"]:
         lines += [*_lint_lines(lint), ""]
-    counts = facts["counts"]
-    return "\n".join([*lines, ", ".join(f"{counts[status]} {status}" for status in counts)])
+    return "\n".join([*lines, *wrap(_summary(facts), _WIDTH)])
+
+
+def _summary(facts: Mapping[str, Any]) -> str:
+    """How many came to what, and the names of those that matter."""
+    every = [check for section in ("environment", "folder", "tokens") for check in facts[section]]
+    every += [finding for lint in facts["data"] for finding in lint["findings"]]
+    parts = []
+    for status, count in facts["counts"].items():
+        names = dict.fromkeys(each["name"] for each in every if each["status"] == status)
+        named = f" ({', '.join(names)})" if names and status in ("fail", "warn") else ""
+        parts.append(f"{count} {status}{named}")
+    return ", ".join(parts)
 
 
 def _check_lines(check: Mapping[str, Any]) -> Iterator[str]:

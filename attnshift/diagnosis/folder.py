@@ -107,6 +107,8 @@ def _told_shape(shape: tuple[object, ...]) -> str:
 
 def _size(run: Run) -> Check:
     """Whether one checkpoint's weights fit the memory of this machine."""
+    if run.base is None and any(c.kind == "adapter" for c in run.checkpoints):
+        return Check("size", "skipped", "adapters alone: their base isn't there")
     stored = max(map(_bytes, [*run.checkpoints, *([_of(run.base)] if run.base else [])]))
     free = free_host_bytes()
     seen = f"{stored / 1e6:.1f} MB of weights in the largest; {gigabytes(free)} of memory can be had"

@@ -20,9 +20,12 @@ from attnshift.diagnosis.examples import EXAMPLE_DEFECTS
 from attnshift.diagnosis.finding import Defect, Finding, Hit, found
 from attnshift.diagnosis.items import ITEM_DEFECTS
 from attnshift.errors import AttnshiftError
-from attnshift.tracing.job import EXAMPLES_BY_DEFAULT, encoder_of
+from attnshift.tracing.job import encoder_of
 
 Kind = Literal["items", "examples"]
+
+TOKENISED: Final = 2000
+"""Datapoints whose tokens are looked at, sampled from a larger set: the shares say as much, in seconds."""
 
 ROW_DEFECTS: Final = (
     Defect("empty_field", "these rows are skipped", "fill the field in, or name its column with --map"),
@@ -99,8 +102,9 @@ def lint(
     mapping
         For columns of a file with other names, as for `load_items`.
     tokenizer, template, window
-        The models': with a tokenizer first tokens, spaces and lengths are looked at (of more than 1,000 examples at a
-        sample), as the template (the tokenizer's chat template, else ``plain``) renders them; ``window`` is in tokens.
+        The models': with a tokenizer first tokens, spaces and lengths are looked at (of a sample, where there are more
+        than 2,000 datapoints), as the template (the tokenizer's chat template, else ``plain``) renders them;
+        ``window`` is in tokens.
 
     Raises
     ------
@@ -146,7 +150,7 @@ def lint_reading(
     if encoder is None:
         findings += unencoded_findings(Item if kind == "items" else Example, why_not)
     else:
-        findings += encoded_findings(rows if kind == "items" else sample(rows, EXAMPLES_BY_DEFAULT, 0), encoder)
+        findings += encoded_findings(sample(rows, TOKENISED, 0), encoder)
     if kind == "examples" and among:
         findings.append(overlap(rows, among))
     return Lint(name, kind, reading.rows, tuple(findings))

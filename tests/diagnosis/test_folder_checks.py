@@ -136,6 +136,7 @@ def test_an_adapter_whose_base_is_gone_is_a_failed_check_and_not_the_end(lora):
     assert "'nobody/nothing', which is not on disk" in found["base"].seen
     assert "--base" in found["base"].remedy
     assert found["configuration"].status == "skipped"
+    assert found["size"].status == "skipped"
     assert found["checkpoints"].status == "ok"
     assert found["tokenizer"].status == "ok"
     assert found["vocabulary"].status == "skipped"
@@ -318,6 +319,10 @@ def test_one_tokenizer_for_all(run):
     assert checks(run)["same_tokenizer"].status == "ok"
     edit(run / "checkpoint-2" / "tokenizer.json", truncation={"max_length": 7, "strategy": "LongestFirst", "stride": 0})
     assert checks(run)["same_tokenizer"].status == "ok"  # that is how it was used
+    model = json.loads((run / "checkpoint-2" / "tokenizer.json").read_text())["model"]
+    older = model | {"merges": [" ".join(pair) for pair in model["merges"]]}
+    edit(run / "checkpoint-2" / "tokenizer.json", model=older)
+    assert checks(run)["same_tokenizer"].status == "ok"  # as older versions wrote the same
     edit(run / "checkpoint-2" / "tokenizer.json", post_processor=None)
     found = checks(run)["same_tokenizer"]
     assert found.status == "warn"

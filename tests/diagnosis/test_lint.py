@@ -12,6 +12,7 @@ from tiny import alpaca_rows, bpe_tokenizer, conflict_rows, data_texts
 
 import attnshift
 from attnshift.data.items import Example, Item
+from attnshift.data.roles import CONTEXT_ANSWER, find_answers
 from attnshift.diagnosis.examples import EXAMPLE_DEFECTS
 from attnshift.diagnosis.items import ITEM_DEFECTS
 from attnshift.diagnosis.lint import ROW_DEFECTS, lint
@@ -302,3 +303,21 @@ def test_more_of_the_same_are_duplicates(items, times):
 
 def test_rows_have_their_own_defects():
     assert {each.name for each in ROW_DEFECTS} == {"empty_field", "unreadable_row"}
+
+
+@given(any_items())
+def test_an_answer_that_is_spelt_otherwise_is_one_without_a_role(items):
+    """The quick look agrees with the roles that a trace gives."""
+    for item in items:
+        names = ((item.context_answer, *item.context_aliases), (item.parametric_answer, *item.parametric_aliases))
+        role = any(role == CONTEXT_ANSWER for _, role in find_answers(item.context, *names))
+        found = lint([item])
+        assert bool(found["answer_spelt_otherwise"].count) == (not role and not found["answer_absent"].count)
+
+
+def test_of_many_a_sample_is_tokenised(tokenizer, monkeypatch):
+    monkeypatch.setattr("attnshift.diagnosis.lint.TOKENISED", 3)
+    many = [replace(ITEM, id=str(number)) for number in range(9)]
+    found = lint(many, tokenizer=tokenizer)
+    assert found["too_long"].of == 3
+    assert found["duplicate_item"].of == 9
