@@ -82,7 +82,7 @@ def assert_resumes(command: Sequence[str], out: Path) -> None:
     assert resumed["kept"] == list(kept)
     assert resumed["computed"] == [step for step in STEPS if step not in kept]
     assert {step: Store(out).file(step).stat().st_mtime_ns for step in kept} == kept
-    assert not list(out.glob(".*"))
+    assert not list(out.glob(".*.tmp"))
 
 
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])

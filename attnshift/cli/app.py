@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +26,9 @@ app = typer.Typer(
 )
 
 _INTERRUPTED = 130
+_TERMINATED = 143
+_NOBODY_READS = 141
+"""Exit codes of what ends by a signal: 128 and its number, as shells say it."""
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
 DebugFlag = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
@@ -31,6 +38,18 @@ def main() -> None:
     """Run the command line; errors become one short block on stderr and an exit code."""
     debug = "--debug" in sys.argv
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that a terminal can't show is no reason to fail
+    with _terminable() as terminated:
+        code = _ended(debug)
+    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
+        fail("interrupted; what was computed is kept, and the same command goes on from there", debug=False)
+        code = _TERMINATED if terminated else code
+    sys.exit(code)
+
+
+def _ended(debug: bool) -> int:
+    """Run the command and say what went wrong; its exit code."""
     try:
         code = app(prog_name="attnshift", standalone_mode=False)
     except AttnshiftError as error:
@@ -47,9 +66,23 @@ def main() -> None:
         else:
             fail(f"error: {type(error).__name__}: {error}\n  this is a bug in attnshift: --debug shows where", debug)
             code = 1
-    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
-        fail("interrupted; what was computed is kept, and the same command goes on from there", debug=False)
-    sys.exit(code)
+    return int(code or 0)
+
+
+@contextmanager
+def _terminable() -> Iterator[list[int]]:
+    """Let SIGTERM, with which a cluster ends a job, end the command as Ctrl-C does; the list says whether it came."""
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _came_of_interrupt(error: BaseException | None) -> bool:
@@ -69,12 +102,25 @@ def quiet(debug: bool) -> None:
 
 def show(facts: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
     """Print facts, as JSON or as the lines that ``text`` makes of them."""
-    say(json.dumps(facts, indent=1, ensure_ascii=False) if as_json else text(facts))
+    say(json.dumps(facts, indent=1, ensure_ascii=_is_narrow(sys.stdout)) if as_json else text(facts))
 
 
 def say(text: str) -> None:
-    """Print a result on stdout."""
-    typer.echo(text)
+    """Print a result on stdout; raises AttnshiftError where that can't be written."""
+    try:
+        typer.echo(text)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else what is buffered fails again at exit
+        if isinstance(error, BrokenPipeError):  # a pager or `head` has seen enough
+            raise typer.Exit(_NOBODY_READS) from error
+        raise AttnshiftError(
+            f"the result can't be printed: {error.strerror or error}", remedy="make room where stdout goes to"
+        ) from error
+
+
+def _is_narrow(stream: Any) -> bool:
+    """Whether a stream can't take every character."""
+    return not str(stream.encoding or "").lower().replace("-", "").startswith("utf")
 
 
 def note(text: str) -> None:

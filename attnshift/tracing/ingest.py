@@ -61,17 +61,27 @@ def ingest(
     about = _about_items(results, items)
     store = Store(Path(out))
     store.prepare()
-    if store.steps() or store.read_inputs() is not None:
-        raise AttnshiftError(f"there is a trace in {str(out)!r} already", remedy="name another directory with -o")
+    _refuse_existing(store)
     names = [name for name in MEASURED if any(name in result.measured for result in results)]
-    store.write_inputs(_inputs(about, paths, results))
     for step in sorted({result.step for result in results}):
         rows = {result.item: result for result in results if result.step == step}
         cell = _cell(step, rows, about, names)
         digest = _digest(list(rows.values()))
         keys = {str(name): str(variable.attrs["key"]) for name, variable in cell.data_vars.items()}
         store.write_cell(step, cell, Header(digest, {"ingested": digest}, keys))
+    store.write_inputs(_inputs(about, paths, results))  # the last, since without them it is no trace yet
     return open_trace(out)
+
+
+def _refuse_existing(store: Store) -> None:
+    """Raise where there is a trace already; steps that an ingestion left which was killed are removed."""
+    headers = [store.read_header(step) for step in store.steps()]
+    if store.stated() or any(header is None or "ingested" not in header.recipe for header in headers):
+        raise AttnshiftError(
+            f"there is a trace in {str(store.path)!r} already", remedy="name another directory with -o"
+        )
+    for step in store.steps():
+        store.file(step).unlink()
 
 
 def _about_items(results: Sequence[Result], items: Sequence[Item] | None) -> dict[str, dict[str, Any]]:
