@@ -12,9 +12,12 @@ from jaxtyping import Float
 from attnshift.errors import AttnshiftError
 from attnshift.figures.noise import NOISE, add_noise, noise_over_items, noise_points
 from attnshift.figures.theme import COLOURS, LEGEND, SYMBOLS, TEMPLATE, WIDTH, titled
+from attnshift.figures.ticks import padded
 from attnshift.figures.values import accuracy, item_values, reads
 
 _HEIGHT: Final = 430  # pixels
+_SPARE: Final = 0.12  # of the span of x, on either side: room for the steps that label the ends
+_NEAR: Final = 6  # points of accuracy: as high as a label
 _TOLD: Final = 5  # tasks by name
 _KINDS: Final = {"counterfactual": "context", "parametric": "parametric"}
 
@@ -72,7 +75,7 @@ def _against(trace: xr.Dataset, x: Float[np.ndarray, "step"], x_title: str, told
     figure.update_layout(template=TEMPLATE, title_text=titled("Context reliance against what is learnt", subtitle))
     figure.update_layout(width=WIDTH, height=_HEIGHT, margin={"t": 92, "b": 62, "l": 84, "r": 26})
     figure.layout.legend = LEGEND | {"y": 1.02}
-    figure.update_xaxes(title_text=x_title)
+    figure.update_xaxes(title_text=x_title, range=padded(x[chosen].tolist(), _SPARE))
     figure.update_yaxes(title_text="accuracy (% of items)", rangemode="tozero", autorangeoptions_clipmax=103)
     return figure
 
@@ -104,7 +107,7 @@ def _path(trace: xr.Dataset, kind: str, x: Float[np.ndarray, "step"], chosen: np
         meta="path",
         mode="lines+markers+text",
         text=[f"{int(step):,}" if place in (0, len(steps) - 1) else "" for place, step in enumerate(steps)],
-        textposition=["middle left", *["middle right"] * (len(steps) - 1)],
+        textposition=[f"middle {_free_side(x[chosen], y, place)}" for place in range(len(steps))],
         textfont={"size": 11},
         cliponaxis=False,
         line={"color": COLOURS[meaning], "width": 1.2},
@@ -113,3 +116,13 @@ def _path(trace: xr.Dataset, kind: str, x: Float[np.ndarray, "step"], chosen: np
         customdata=[int(step) for step in steps],
         hovertemplate=hover,
     )
+
+
+def _free_side(x: Float[np.ndarray, "point"], y: Float[np.ndarray, "point"], place: int) -> str:
+    """The side of a point on which fewer others lie near it; away from the path where both are as free."""
+    away, up = (x - x[place]) / (np.ptp(x) or 1.0), np.abs(y - y[place])
+    near = (np.abs(away) < _SPARE) & (up < _NEAR)
+    right, left = (near & (away > 0)).sum(), (near & (away < 0)).sum()
+    if right == left:
+        return "left" if x[place] <= x.mean() else "right"
+    return "left" if left < right else "right"

@@ -10,18 +10,23 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import plotly.graph_objects as go
 
 from attnshift.atomic import atomic
 from attnshift.errors import AttnshiftError
+from attnshift.figures.heatmaps import without_slider
 from attnshift.figures.noise import NOISE
 from attnshift.figures.series import BAND, LINE, RAW
 
+if TYPE_CHECKING:
+    import kaleido
+
 COLUMNS: Final = ("series", "axis", "x", "y", "low", "high", "z")
 """Columns of a figure's CSV: the curve or map, the title of its y axis (of a map: of its colours), and the numbers
-drawn, in data units; ``z`` is a map's number at x and y."""
+drawn, in data units; ``low`` and ``high`` are the ends of a band or of a bar, along y or along x; ``z`` is a map's
+number at x and y."""
 
 NO_BROWSER: Final = (
     "apt-get install chromium, or pip install 'attnshift[figures]' and plotly_get_chrome; or write .html"
@@ -30,6 +35,7 @@ NO_BROWSER: Final = (
 
 _PNG_SCALE = 3  # a figure 700 pixels wide becomes 300 dots per inch at the width of a page's text
 _BY_CHANCE: Final = re.compile(rb'(?<=defs-)[0-9a-f]{6}(?=")|(?<= trace)[0-9a-f]{6}(?=")')
+_WORDS = 24  # pixels above a map, for a line
 _PATIENCE = 300  # seconds; a busy machine is slow to draw
 
 
@@ -105,10 +111,28 @@ def _points(curve: go.Scatter) -> Iterator[tuple[object, ...]]:
         yield from ((*point, None) for point in curve.customdata)
         return
     if curve.meta not in (LINE, RAW):
-        yield from ((x, y, None, None, None) for x, y in zip(curve.x, curve.y, strict=True))
+        for x, y, bounds in zip(curve.x, curve.y, _bars(curve), strict=True):
+            yield x, y, *bounds, None
         return
     for (step, *bounds), y in zip(curve.customdata, curve.y, strict=True):
-        yield step, y, *(None if math.isnan(bound) else bound for bound in bounds), None
+        yield step, y, *map(_known, bounds), None
+
+
+def _bars(curve: go.Scatter) -> Iterator[tuple[float | None, float | None]]:
+    """The ends of a curve's bars, upright or lying; None where there is none."""
+    for values, bars in ((curve.y, curve.error_y), (curve.x, curve.error_x)):
+        if bars.array is not None:
+            below = bars.array if bars.arrayminus is None else bars.arrayminus
+            yield from (
+                (_known(value - down), _known(value + up))
+                for value, down, up in zip(values, below, bars.array, strict=True)
+            )
+            return
+    yield from ((None, None) for _ in curve.x)
+
+
+def _known(number: float) -> float | None:
+    return None if math.isnan(number) else number
 
 
 def _cells(heat: go.Heatmap) -> Iterator[tuple[object, ...]]:
@@ -121,10 +145,10 @@ def _still(figure: go.Figure) -> go.Figure:
     """A figure on paper: no slider, but a word on where it stood."""
     if not figure.layout.sliders:
         return figure
-    slider, still = figure.layout.sliders[0], go.Figure(figure)
+    slider, still = figure.layout.sliders[0], without_slider(figure)
     words = f"{slider.currentvalue.prefix or ''}{slider.steps[slider.active or 0].label}"
-    still.layout.sliders = ()
-    still.update_layout(margin_b=62, height=figure.layout.height - figure.layout.margin.b + 62)
+    more = max(_WORDS - still.layout.margin.t, 0)
+    still.update_layout(margin_t=still.layout.margin.t + more, height=still.layout.height + more)
     place = {"x": 1, "xref": "paper", "xanchor": "right", "y": 1, "yref": "paper", "yanchor": "bottom"}
     return still.add_annotation(text=words, showarrow=False, **place)
 
@@ -141,11 +165,20 @@ def _image(figure: go.Figure, suffix: str) -> bytes:
         with warnings.catch_warnings():
             # A kaleido server that the caller started keeps the options it was started with.
             warnings.filterwarnings("ignore", message="The kopts argument is ignored")
-            start = {"mathjax": False, "timeout": _PATIENCE}
+            start = {"page_generator": _page(), "timeout": _PATIENCE}
             drawn = bytes(kaleido.calc_fig_sync(_still(figure), opts=options, kopts=start))
     except (BrowserClosedError, BrowserFailedError, ChromeNotFoundError, OSError) as error:
         raise _no_browser(suffix, "no Chrome or Chromium could be made to draw it") from error
     return _reproducible(drawn) if suffix == ".svg" else drawn
+
+
+def _page() -> kaleido.PageGenerator:
+    """Kaleido's page without MathJax, and without the tenth of an inch around a pdf that it would shrink figures by."""
+    import kaleido
+
+    page = kaleido.PageGenerator(mathjax=False)
+    page.header += "<style>@page { margin: 0 }</style>"
+    return page
 
 
 def _reproducible(svg: bytes) -> bytes:

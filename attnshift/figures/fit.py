@@ -13,6 +13,7 @@ _Spec = dict[str, Any]
 
 _MEAN_WIDTH = 0.56  # of a letter, of the size of the letters
 _KEY = 46  # pixels, whatever the scale: a legend's line, marker and gaps
+_BAR = 0.95  # of the panels' height: the colour bar's title
 _AROUND = 8  # pixels beside a legend's rows and the gap beneath each
 _RIGHT = 26  # pixels beside panels without words
 _SCALED = ("size", "ticklen", "standoff", "thickness", "width")
@@ -38,6 +39,7 @@ def fit(figure: go.Figure, size: Size) -> go.Figure:
         margin["t"] = 10.0
     legends = _legend_heights(spec, size.width - margin["l"] - margin["r"], LETTERS * scale)
     _place_rows(layout, scale, margin, legends)
+    _break_bar_title(layout)
     layout["width"] = size.width
     return go.Figure(spec)
 
@@ -97,6 +99,20 @@ def _legend_heights(spec: _Spec, width: float, letters: float) -> dict[str, floa
             rows, used = (rows + 1, wide) if used and used + wide > width else (rows, used + wide)
         found[legend] = rows * _row_height(letters) + _AROUND
     return found
+
+
+def _break_bar_title(layout: _Spec) -> None:
+    """Give the colour bar's title a second line where one is longer than the bar is high."""
+    title = layout.get("coloraxis", {}).get("colorbar", {}).get("title", {})
+    text, letters = (
+        title.get("text") or "",
+        layout["template"]["layout"]["coloraxis"]["colorbar"]["title"]["font"]["size"],
+    )
+    room = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
+    if _MEAN_WIDTH * letters * len(text) > _BAR * room and " " in text:
+        spaces = [place for place, letter in enumerate(text) if letter == " "]
+        middle = min(spaces, key=lambda place: abs(2 * place - len(text)))
+        title["text"] = f"{text[:middle]}<br>{text[middle + 1 :]}"
 
 
 def _row_height(letters: float) -> float:

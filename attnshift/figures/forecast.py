@@ -60,7 +60,7 @@ def forecast(trace: xr.Dataset, step: int | None = None, log_steps: bool = False
 
 
 def _draw(figure: go.Figure, axis: StepAxis, row: int, found: Forecast, quantity: str, points: Series) -> None:
-    """A quantity's points and both parts of its course."""
+    """A quantity's points and both parts of its course; what is solid and what is dashed is named once."""
     course, place = found.fit.path[quantity], np.arange(len(found.fit.step))
     parts = {
         "fitted": np.where(place < found.seen, course, np.nan),
@@ -73,4 +73,4 @@ def _draw(figure: go.Figure, axis: StepAxis, row: int, found: Forecast, quantity
     draw(figure, axis, [points, *drawn], row)
     figure.update_traces(mode="markers", selector={"name": points.name})
     for one, dash in zip(drawn, ("solid", "dash"), strict=True):
-        figure.update_traces(mode="lines", line_dash=dash, selector={"name": one.name})
+        figure.update_traces(mode="lines", line_dash=dash, showlegend=row == 1, selector={"name": one.name})

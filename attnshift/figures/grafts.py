@@ -35,7 +35,7 @@ def graft_parts(result: xr.Dataset) -> go.Figure:
     Raises AttnshiftError where grafts weren't made by part.
     """
     alone, without = _of_kind(result, "part"), _of_kind(result, "without_part")
-    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.06)
+    figure = make_subplots(1, 2, shared_yaxes=True, horizontal_spacing=0.1)
     for column, chosen in enumerate((alone, without), 1):
         for name, (label, meaning) in _QUANTITIES.items():
             curve = _dots(chosen, name, label, meaning, [str(part) for part in chosen["part"].values])
@@ -45,7 +45,7 @@ def graft_parts(result: xr.Dataset) -> go.Figure:
     height = 154 + 40 * alone.sizes["graft"]
     _dress(figure, f"What each part restores ({ends(result)})", _cost(result), height)
     for column, by in enumerate(("the part", "all but it"), 1):
-        figure.update_xaxes(title_text=f"restored by {by} (%)", col=column)
+        figure.update_xaxes(title_text=f"restored by<br>{by} (%)", col=column)
     figure.update_yaxes(type="category", autorange="reversed")
     figure.update_yaxes(title_text="weights of the source", col=1)
     return figure
@@ -67,10 +67,10 @@ def graft_map(result: xr.Dataset) -> go.Figure:
     ):
         values[0, layers.index(int(layer)), parts.index(str(part))] = 100 * share
     rows = ["none" if layer < 0 else str(layer) for layer in layers]
-    heat = Heat(values, (), rows, parts, "Layer", "Weights of the source", "% of the margin", signed=True)
+    heat = Heat(values, (), rows, parts, "layer", "weights of the source", "% of the margin", signed=True)
     figure = heat_maps(heat, f"What each unit restores ({ends(result)})", _cost(result))
     shown = figure.layout.xaxis.tickvals
-    return figure.update_xaxes(ticktext=[part.replace("_", "<br>").replace(".", "<br>") for part in shown], tickangle=0)
+    return figure.update_xaxes(ticktext=[part.replace("_", "<br>").replace(".", "<br>") for part in shown])
 
 
 def graft_layers(result: xr.Dataset) -> go.Figure:

@@ -66,9 +66,17 @@ def heat_maps(heat: Heat, title: str, subtitle: str, step: int | None = None) ->
     return figure
 
 
+def without_slider(figure: go.Figure) -> go.Figure:
+    """A figure whose map stands still, at any size: without its slider and the room for it."""
+    still, below = go.Figure(figure), figure.layout.margin.b
+    still.layout.sliders = ()
+    kept = round(below * _BOTTOM / (_BOTTOM + _SLIDER), 1)
+    return still.update_layout(margin_b=kept, height=figure.layout.height - below + kept)
+
+
 def _map(heat: Heat, index: int, visible: bool) -> go.Heatmap:
     name = f"step {int(heat.steps[index]):,}" if len(heat.steps) else heat.unit
-    cells = f"{heat.row_title.lower()} %{{y}}<br>{heat.column_title.lower()} %{{x}}<br>%{{z:.4~g}}"
+    cells = f"{heat.row_title} %{{y}}<br>{heat.column_title} %{{x}}<br>%{{z:.4~g}}"
     return go.Heatmap(
         x=list(heat.columns),
         y=list(heat.rows),

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+from jaxtyping import Float
 
 from attnshift.errors import AttnshiftError
 from attnshift.figures.phases import phase_marks
 from attnshift.figures.theme import COLOURS, REFERENCE, TEMPLATE, WIDTH, titled
+from attnshift.figures.ticks import padded
 from attnshift.figures.values import reads
 from attnshift.stats.heads import by_head, mass_against_effect
+
+_LABEL: Final = np.array([0.2, 0.09])
+"""Width and height of a label at one column, in parts of the panel's."""
+
+_SIDES: Final = {"middle right": (1, 0), "middle left": (-1, 0), "top center": (0, 1), "bottom center": (0, -1)}
 
 
 @reads("attention_mass", "knockout_effect")
@@ -39,7 +48,8 @@ def mass_against_effect_of_heads(trace: xr.Dataset, since: int | None = None, un
     figure = go.Figure(_heads(np.diff(mass, axis=0)[0], np.diff(effect, axis=0)[0], names))
     figure.update_layout(template=TEMPLATE, title_text=titled("Is the mass that moved the mass that matters?", told))
     figure.update_layout(width=WIDTH, height=430, margin={"t": 92, "b": 62, "l": 84, "r": 26}, showlegend=False)
-    figure.update_xaxes(title_text="change of context mass (probability)")
+    reach = padded(figure.data[0].x, _LABEL[0])
+    figure.update_xaxes(title_text="change of context mass (probability)", range=reach)
     figure.update_yaxes(title_text="change of the effect of<br>seeing the context (nats)")
     figure.add_hline(0, line=REFERENCE)
     figure.add_vline(0, line=REFERENCE)
@@ -59,9 +69,21 @@ def _heads(mass: np.ndarray, effect: np.ndarray, names: list[str]) -> go.Scatter
         name="heads",
         mode="markers+text" if few else "markers",
         text=[name.replace("layer ", "L").replace(" head ", "H") for name in names] if few else None,
-        textposition="top center",
+        textposition=_free_sides(mass, effect) if few else None,
         cliponaxis=False,
         marker={"size": 9 if few else 6, "color": COLOURS["context"], "opacity": 1 if few else 0.6},
         hovertext=names,
         hovertemplate="<b>%{hovertext}</b><br>mass %{x:+.3f}<br>effect %{y:+.3f} nats<extra></extra>",
     )
+
+
+def _free_sides(x: Float[np.ndarray, "point"], y: Float[np.ndarray, "point"]) -> list[str]:
+    """On which side of its point each label stands: where points and the labels before it are farthest away."""
+    points = np.stack([(part - part.min()) / (np.ptp(part) or 1.0) for part in (x, y)], -1) / _LABEL
+    taken, chosen = list(points), []
+    for place, point in enumerate(points):
+        others = np.array([one for at, one in enumerate(taken) if at != place]).reshape(-1, 2)
+        room = {side: float(np.abs(others - point - step).max(-1).min(initial=np.inf)) for side, step in _SIDES.items()}
+        chosen.append(max(room, key=lambda side: min(room[side], 1.0)))
+        taken.append(point + _SIDES[chosen[-1]])
+    return chosen

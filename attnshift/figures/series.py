@@ -25,6 +25,7 @@ LINE, BAND, RAW = "line", "band", "raw"
 points behind a smoothed line, with theirs."""
 
 _TOP, _BOTTOM, _PANEL, _GAP = 92, 62, 212, 58  # pixels
+_CLOSE = 0.08  # of the axis: marks between which there is no room for a name
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def panels(axis: StepAxis, y_titles: Sequence[str], title: str, subtitle: str) -
     """Empty panels above each other, each with a legend of its own on top."""
     inner = len(y_titles) * (_PANEL + _GAP) - _GAP
     figure = make_subplots(len(y_titles), 1, shared_xaxes=True, vertical_spacing=_GAP / inner)
-    figure.update_layout(template=TEMPLATE, title_text=titled(title, subtitle), width=WIDTH)
+    figure.update_layout(template=TEMPLATE, title_text=titled(title, subtitle), width=WIDTH, showlegend=True)
     figure.update_layout(height=_TOP + inner + _BOTTOM, margin={"t": _TOP, "b": _BOTTOM, "l": 84, "r": 26})
     for row, y_title in enumerate(y_titles, 1):
         figure.update_yaxes(title_text=y_title, row=row)
@@ -100,19 +101,24 @@ def panels(axis: StepAxis, y_titles: Sequence[str], title: str, subtitle: str) -
 
 
 def _mark_phases(figure: go.Figure, axis: StepAxis, rows: int) -> None:
-    """A thin line across every panel, named on top of the uppermost one's inside."""
-    for mark in axis.marks:
-        x = float(axis.places([mark.step])[0])
+    """A thin line across every panel, named on top of the uppermost one's inside: on the side away from a close one."""
+    names: dict[float, list[str]] = {}
+    for mark in sorted(axis.marks, key=lambda mark: mark.step):
+        names.setdefault(mark.step, []).append(mark.label)
+    places = axis.places(list(names)).tolist()
+    room = _CLOSE * float(np.ptp(axis.places(axis.steps)))
+    for label, x, following in zip(map(", ".join, names.values()), places, [*places[1:], np.inf], strict=False):
         for row in range(1, rows + 1):
             domain = f"y{row if row > 1 else ''} domain"
             line = {"color": COLOURS["faint"], "width": 1, "dash": "dot"}
             figure.add_shape(
-                type="line", name=mark.label, x0=x, x1=x, xref=f"x{row if row > 1 else ''}", y0=0, y1=1, yref=domain,
+                type="line", name=label, x0=x, x1=x, xref=f"x{row if row > 1 else ''}", y0=0, y1=1, yref=domain,
                 line=line, layer="below",
             )  # fmt: skip
+        side = "right" if following - x < room else "left"
         figure.add_annotation(
-            text=mark.label, x=x, xref="x", y=1, yref="y domain", yanchor="top", xanchor="left", textangle=-90,
-            showarrow=False, font={"size": 10.5, "color": COLOURS["faint"]}, name=mark.label,
+            text=label, x=x, xref="x", y=1, yref="y domain", yanchor="top", xanchor=side, textangle=-90,
+            showarrow=False, font={"size": 10.5, "color": COLOURS["faint"]}, name=label,
         )  # fmt: skip
 
 

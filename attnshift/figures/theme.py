@@ -87,7 +87,9 @@ TEMPLATE: Final = go.layout.Template(
         "yaxis": _AXIS,
         "hovermode": "closest",
         "hoverlabel": {"align": "left"},
-        "coloraxis": {"colorbar": {"outlinewidth": 0, "thickness": 12, "title": {"side": "right"}}},
+        "coloraxis": {
+            "colorbar": {"outlinewidth": 0, "thickness": 12, "title": {"side": "right", "font": {"size": 13}}}
+        },
         "legend": LEGEND,
     }
 )

@@ -119,7 +119,8 @@ def phases(diagram: PhaseDiagram) -> go.Figure:
                 row=1,
                 col=column + 1,
             )
-    figure.update_xaxes(title_text="share of non-critical points", range=[-0.05, 1.05])
+    figure.update_xaxes(range=[-0.05, 1.05])
+    figure.update_xaxes(title_text="share of non-critical points", col=columns // 2 + 1)  # once for all panels
     figure.update_yaxes(range=[-0.03, 1.03])
     for column in range(1, columns + 1):
         figure.update_yaxes(title_text="memory strength δ<sub>M</sub>" if column == 1 else "", col=column)

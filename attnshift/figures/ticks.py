@@ -1,9 +1,16 @@
-"""Round numbers to label a logarithmic axis with."""
+"""Where axes end, and round numbers to label a logarithmic one with."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+
+def padded(values: Sequence[float], share: float) -> list[float]:
+    """The ends of an axis that leaves a share of the values' span free on either side; finite values."""
+    low, high = min(values), max(values)
+    spare = share * (high - low) or 1.0
+    return [low - spare, high + spare]
 
 
 def decade_ticks(low: float, high: float, most: int = 6) -> list[float]:

@@ -14,6 +14,7 @@ import xarray as xr
 
 from attnshift.errors import AttnshiftError
 from attnshift.figures.fit import fit
+from attnshift.figures.heatmaps import without_slider
 from attnshift.figures.plot import FIGURES, Kind
 from attnshift.figures.theme import Size, title_parts
 from attnshift.report.embed import rounded
@@ -23,8 +24,6 @@ WIDE: Final = Size(700, 1.0, titled=False)
 
 NARROW: Final = Size(340, 0.85, titled=False, sides=False)
 """On a phone."""
-
-_BELOW = 62  # pixels beneath a map without a slider
 
 
 @dataclass(frozen=True)
@@ -69,22 +68,23 @@ def _shown(name: str, kind: Kind, trace: xr.Dataset) -> Shown:
     log = {"log_steps": True} if "log_steps" in kind.options and trace.sizes["step"] > 2 else {}
     figure = kind.draw(trace, **log)
     title, subtitle = title_parts(figure.layout.title.text or name)
-    figure, slider = _without_slider(figure)
+    figure, slider = _apart(figure)
     wide, narrow = (json.loads(fit(figure, size).to_json()) for size in (WIDE, NARROW))
     spec = {"data": wide["data"], "wide": wide["layout"], "narrow": narrow["layout"], "slider": slider}
     return Shown(name, _plain(title), _plain(subtitle), caption_of(kind.draw), rounded(spec))
 
 
-def _without_slider(figure: go.Figure) -> tuple[go.Figure, dict[str, Any] | None]:
+def _apart(figure: go.Figure) -> tuple[go.Figure, dict[str, Any] | None]:
     """A figure and, apart, its slider: the page has one of its own, which a keyboard reaches."""
     if not figure.layout.sliders:
         return figure, None
-    slider, still = figure.layout.sliders[0], go.Figure(figure)
-    room = figure.layout.margin.b - _BELOW
-    still.layout.sliders = ()
-    still.update_layout(margin_b=_BELOW, height=figure.layout.height - room)
+    slider = figure.layout.sliders[0]
     changes = [{"label": step.label, "args": list(step.args)} for step in slider.steps]
-    return still, {"prefix": slider.currentvalue.prefix or "", "active": slider.active or 0, "steps": changes}
+    return without_slider(figure), {
+        "prefix": slider.currentvalue.prefix or "",
+        "active": slider.active or 0,
+        "steps": changes,
+    }
 
 
 def caption_of(draw: Callable[..., go.Figure]) -> str:

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+import zlib
 
 import numpy as np
 import plotly.graph_objects as go
@@ -76,6 +77,17 @@ def test_csv_leaves_missing_bounds_empty(tmp_path):
     assert {(row["low"], row["high"]) for row in rows(tmp_path / "figure.csv")} == {("", "")}
 
 
+def test_csv_has_the_ends_of_bars(tmp_path):
+    figure = plot(made_trace(), "heldout", tmp_path / "figure.csv")
+    path = figure.data[-1]
+    mine = [row for row in rows(tmp_path / "figure.csv") if row["series"] == path.name]
+    for row, y, up, down in zip(mine, path.y, path.error_y.array, path.error_y.arrayminus, strict=True):
+        assert [float(row[name]) for name in ("low", "y", "high")] == pytest.approx([y - down, y, y + up])
+    lying = go.Scatter(x=[1, 2], y=["a", "b"], name="mine", error_x={"array": [0.5, float("nan")]})
+    write_figure(go.Figure(lying), tmp_path / "figure.csv")
+    assert [(row["low"], row["high"]) for row in rows(tmp_path / "figure.csv")] == [("0.5", "1.5"), ("", "")]
+
+
 def test_csv_of_anybodys_figure(tmp_path):
     write_figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="mine")), tmp_path / "figure.csv")
     assert rows(tmp_path / "figure.csv")[1] == {
@@ -95,6 +107,15 @@ def test_csv_of_maps_names_step_and_cell(tmp_path):
     ]
 
 
+def pixels_of(pdf: bytes) -> set[float]:
+    """Points to a pixel, of everything in a pdf that is scaled: 72/96 where it isn't shrunk. Chromium draws at 0.24."""
+    found = set()
+    for stream in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL):
+        text = zlib.decompressobj().decompress(stream) if stream.startswith(b"x") else b""
+        found |= {round(0.24 * float(scale), 4) for scale in re.findall(rb"\n([\d.]+) 0 0 \1 ", text)}
+    return found
+
+
 @needs_chromium
 @pytest.mark.parametrize(
     ("suffix", "start"),
@@ -107,6 +128,7 @@ def test_csv_of_maps_names_step_and_cell(tmp_path):
 def test_images(figure, tmp_path, suffix, start):
     path = write_figure(figure, tmp_path / f"figure.{suffix}")
     assert path.read_bytes().startswith(start)
+    assert suffix != "pdf" or 0.75 in pixels_of(path.read_bytes())
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
