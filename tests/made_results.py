@@ -23,6 +23,10 @@ def contributions() -> xr.Dataset:
         knockout_effect=(dims, values[::-1]),
         mlp_attribution=(layers, values[..., 0, 0]),
         lens_margin=(layers, values[..., 1, 0]),
+        lookback_ratio=(dims[:4], values[..., 2], {"unit": "ratio"}),
+        retrieval_score=(dims[:4], values[..., 3], {"unit": "share"}),
+        external_context_score=(dims[:4], values[..., 4], {"unit": "cosine similarity"}),
+        parametric_knowledge_score=(layers, values[..., 5, 0], {"unit": "nats"}),
     )
 
 
