@@ -26,7 +26,7 @@ def contributions() -> xr.Dataset:
         lookback_ratio=(dims[:4], values[..., 2], {"unit": "ratio"}),
         retrieval_score=(dims[:4], values[..., 3], {"unit": "share"}),
         external_context_score=(dims[:4], values[..., 4], {"unit": "cosine similarity"}),
-        parametric_knowledge_score=(layers, values[..., 5, 0], {"unit": "nats"}),
+        parametric_knowledge_score=(layers, values[..., 1, 5], {"unit": "nats"}),
     )
 
 
