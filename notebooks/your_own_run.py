@@ -49,6 +49,13 @@ series = attnshift.open_series(run)
 series
 
 # %% [markdown]
+# What is wrong with the data, before a model sees them: how many items have a defect, what it does to the numbers,
+# what to do. `attnshift doctor RUN` looks at the machine, the checkpoints and the tokenizer as well.
+
+# %%
+attnshift.lint(items, tokenizer=series.tokenizer, template=str(demo / "prompt.jinja"))
+
+# %% [markdown]
 # What a trace would compute, as `attnshift trace --dry-run` says it: prompts with their roles, memory, time, disk. No
 # weight is loaded.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnshift.data.formats import read_examples, read_items
-from attnshift.diagnosis.check import STATUSES, Check, Status
+from attnshift.diagnosis.check import STATUSES, Check, Status, html_table
 from attnshift.diagnosis.environment import LIBRARIES, environment
 from attnshift.errors import AttnshiftError
 
@@ -42,6 +42,16 @@ class Diagnosis:
     def status(self) -> Status:
         """The most urgent that there is of fail, warn and ok."""
         return next((s for s in STATUSES if s != "skipped" and self.counts[s]), "ok")
+
+    def _repr_html_(self) -> str:
+        """A table of the checks, and one per file of data."""
+        rows = [
+            (check.status, check.name, check.seen, check.remedy)
+            for check in (*self.environment, *self.folder, *self.tokens)
+        ]
+        caption = "machine" if self.run is None else f"machine, and {self.run}"
+        tables = [html_table(caption, ("status", "check", "seen", "remedy"), rows)]
+        return "".join([*tables, *(lint._repr_html_() for lint in self.data)])
 
 
 def doctor(

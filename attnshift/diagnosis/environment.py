@@ -63,7 +63,7 @@ def _packages() -> Check:
     if not wanted:
         return Check("packages", "skipped", "attnshift isn't installed, only imported", _INSTALL)
     wrong = [each for each in wanted if not _fits(each)]
-    seen = ", ".join(f"{each.name} {_version(each.name) or 'is missing'}" for each in wanted)
+    seen = ", ".join(f"{name} {_version(name) or 'is missing'}" for name in ("attnshift", *(e.name for e in wanted)))
     if wrong:
         told = "; ".join(f"{e.name} {_version(e.name) or 'is missing'}, supported is {e.specifier}" for e in wrong)
         return Check("packages", "fail", told, "pip install " + " ".join(f"'{e.name}{e.specifier}'" for e in wrong))

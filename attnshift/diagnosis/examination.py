@@ -118,10 +118,10 @@ def _tokens(
             raise
         return None, [about, *same, failed("template", error), *_skipped("no template", but="template")]
     named = "--template" if template else "the manifest" if run.manifest.template else ""
-    subject = subject_of(encoder, _samples(files), _config(homes), named)
-    if subject is None:
-        seen = "neither the data nor a plain sentence can be encoded"
-        return encoder, [about, *same, Check("template", "fail", seen), *_skipped(seen, but="template")]
+    try:
+        subject = subject_of(encoder, _samples(files), _config(homes), named)
+    except AttnshiftError as error:
+        return encoder, [about, *same, failed("template", error), *_skipped("nothing can be encoded", but="template")]
     return encoder, [about, *same, *token_checks(subject)]
 
 

@@ -80,7 +80,7 @@ def _notes(run: Run) -> Check:
 def _configuration(run: Run) -> Check:
     """Whether all checkpoints are one model, of code that transformers has."""
     folders = [c.path for c in run.checkpoints if c.kind == "full"] or ([run.base] if run.base else [])
-    found: dict[tuple[object, ...], list[str]] = {}
+    found: dict[str, list[str]] = {}
     for folder in folders:
         try:
             config = read_object(folder / "config.json")
@@ -91,36 +91,31 @@ def _configuration(run: Run) -> Check:
             return Check("configuration", "fail", seen, "convert it to an architecture that transformers has")
         inner = config.get("text_config")
         stated = inner if isinstance(inner, dict) else config
-        found.setdefault(tuple(stated.get(key) for key in _SHAPE), []).append(folder.name)
+        found.setdefault(_shape(stated), []).append(folder.name)
     if not found:
         return Check("configuration", "skipped", "no config.json, and no base")
-    told = [f"{_told_shape(shape)} ({some(names, 3)})" for shape, names in found.items()]
+    told = [f"{shape} ({some(names, 3)})" for shape, names in found.items()]
     if len(found) > 1:
         seen = f"checkpoints of different models: {'; '.join(told)}"
         return Check("configuration", "fail", seen, "move the checkpoints of the other model out of the run")
-    return Check("configuration", "ok", _told_shape(next(iter(found))))
+    return Check("configuration", "ok", next(iter(found)))
 
 
-def _told_shape(shape: tuple[object, ...]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in zip(_SHAPE, shape, strict=True) if value is not None) or "?"
+def _shape(config: Mapping[str, object]) -> str:
+    """What says that two checkpoints are one model."""
+    return ", ".join(f"{key} {config[key]}" for key in _SHAPE if config.get(key) is not None) or "it states no sizes"
 
 
 def _size(run: Run) -> Check:
     """Whether one checkpoint's weights fit the memory of this machine."""
-    if run.base is None and any(c.kind == "adapter" for c in run.checkpoints):
-        return Check("size", "skipped", "adapters alone: their base isn't there")
-    stored = max(map(_bytes, [*run.checkpoints, *([_of(run.base)] if run.base else [])]))
-    free = free_host_bytes()
+    whole = [checkpoint for checkpoint in run.checkpoints if checkpoint.kind == "full"]
+    if not whole:
+        return Check("size", "skipped", "adapters alone: their base is no step of the run")
+    stored, free = max(map(_bytes, whole)), free_host_bytes()
     seen = f"{stored / 1e6:.1f} MB of weights in the largest; {gigabytes(free)} of memory can be had"
     if stored > free:
         return Check("size", "warn", seen, "a machine with more memory, or GPUs: attnshift trace --device auto")
     return Check("size", "ok", f"{seen}. attnshift trace --dry-run says what a trace takes")
-
-
-def _of(base: Path) -> Checkpoint:
-    from attnshift.checkpoints.checkpoint import read_checkpoint
-
-    return read_checkpoint(base, 0)
 
 
 def _bytes(checkpoint: Checkpoint) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
@@ -15,6 +14,7 @@ from attnshift.data.inputs import sample
 from attnshift.data.items import Example, Item
 from attnshift.data.overlap import remove_overlap
 from attnshift.data.prompts import Encoder
+from attnshift.diagnosis.check import html_table
 from attnshift.diagnosis.encoded import encoded_findings, unencoded_findings
 from attnshift.diagnosis.examples import EXAMPLE_DEFECTS
 from attnshift.diagnosis.finding import Defect, Finding, Hit, found
@@ -41,7 +41,7 @@ OVERLAP: Final = Defect(
 """What is wrong with examples that name what conflict items ask about."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lint:
     """What was looked for in some data, and what was found."""
 
@@ -65,7 +65,7 @@ class Lint:
                 return finding
         raise KeyError(name)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         head = f"{self.name}: {self.rows} {self.kind}"
         return "\n".join([head, *(f"  {each.status:7} {_line(each)}" for each in self.found)])
 
@@ -76,10 +76,7 @@ class Lint:
             (f.status, f.name, str(f.count), f"{f.share:.0%}", ", ".join(f.ids), f.seen, f.effect, f.remedy)
             for f in self.found
         ]
-        lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
-        head = "".join(f"<th>{each}</th>" for each in heads)
-        caption = escape(f"{self.name}: {self.rows} {self.kind}")
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{''.join(f'<tr>{r}</tr>' for r in lines)}</table>"
+        return html_table(f"{self.name}: {self.rows} {self.kind}", heads, rows)
 
 
 def lint(

@@ -52,15 +52,18 @@ class Subject:
         return list(map(int, self.encoder.example(self.sample).sequence.ids))
 
 
-def subject_of(encoder: Encoder, data: Sequence[Example], config: Mapping[str, Any], named: str) -> Subject | None:
-    """The tokenizer with the first datapoint that it can encode; None where there is none."""
+def subject_of(encoder: Encoder, data: Sequence[Example], config: Mapping[str, Any], named: str) -> Subject:
+    """The tokenizer with the first datapoint that it can encode; raises PromptError where it can encode none."""
+    first: PromptError | None = None
     for sample in (*data[:20], *PROBES):
         try:
             encoder.example(sample)
-        except PromptError:
-            continue
-        return Subject(encoder, sample, config, named)
-    return None
+        except PromptError as error:
+            first = first or error
+        else:
+            return Subject(encoder, sample, config, named)
+    assert first is not None  # noqa: S101  (there are probes)
+    raise first
 
 
 def _template(subject: Subject) -> Check:

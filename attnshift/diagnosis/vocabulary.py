@@ -10,7 +10,6 @@ from typing import Any
 
 from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.run import Run
-from attnshift.checkpoints.tokenizer import tokenizer_dir
 from attnshift.diagnosis.check import Check, failed, some
 from attnshift.errors import AttnshiftError
 
@@ -24,24 +23,23 @@ _CIRCUMSTANCES = ("truncation", "padding", "version")
 
 def same_tokenizer(run: Run) -> Check:
     """Whether every folder that holds a tokenizer holds the same one."""
-    held = {folder: file for folder in _folders(run) for file in _FILES if (folder / file).is_file()}
+    held = [path for folder in _folders(run) if (path := _tokenizer_file(folder))]
     if not held:
         return Check("same_tokenizer", "skipped", "no checkpoint holds a tokenizer")
     files: dict[str, list[Path]] = {}
-    for folder in held:
-        present = [file for file in _FILES if (folder / file).is_file()]
-        files.setdefault(_digest(folder / present[0]), []).append(folder / present[0])
-    if len(files) == 1:
-        return Check("same_tokenizer", "ok", f"the same {next(iter(files.values()))[0].name} in {_names(list(held))}")
     try:
+        for path in held:
+            files.setdefault(_digest(path), []).append(path)
         differing = _differences([paths[0] for paths in files.values()])
     except AttnshiftError as error:
         return failed("same_tokenizer", error)
+    if len(files) == 1:
+        return Check("same_tokenizer", "ok", f"the same {held[0].name} in {_names([path.parent for path in held])}")
     told = " / ".join(_names([path.parent for path in paths]) for paths in files.values())
     if not differing:
         return Check("same_tokenizer", "ok", f"the same but for truncation and padding: {told}")
     grave = any(each.startswith((*_HOW, "file")) for each in differing)
-    seen = f"{told} differ in {'; '.join(differing)}; the trace reads them all with that of {tokenizer_dir(run).name}/"
+    seen = f"{told} differ in {'; '.join(differing)}; a trace reads them all with one"
     remedy = "a tokenizer for all with --tokenizer DIR, or a trace for each of the two"
     return Check("same_tokenizer", "fail" if grave else "warn", seen, remedy)
 
@@ -75,8 +73,15 @@ def _names(folders: Sequence[Path]) -> str:
     return some([f"{folder.name}/" for folder in folders], 3)
 
 
+def _tokenizer_file(folder: Path) -> Path | None:
+    return next((folder / name for name in _FILES if (folder / name).is_file()), None)
+
+
 def _digest(path: Path) -> str:
-    return hashlib.blake2b(path.read_bytes()).hexdigest()
+    try:
+        return hashlib.blake2b(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise AttnshiftError(f"{path} can't be read: {error.strerror}", remedy="check its permissions") from error
 
 
 def _chat_template(folder: Path) -> str:
@@ -94,6 +99,8 @@ def _chat_template(folder: Path) -> str:
 
 def _differences(paths: Sequence[Path]) -> list[str]:
     """In what tokenizer files differ; nothing where they only were used differently."""
+    if len(paths) == 1:
+        return []
     if any(path.name != "tokenizer.json" for path in paths):
         return [f"file {' and '.join(sorted({path.name for path in paths}))}"]
     first, *others = map(_content, paths)

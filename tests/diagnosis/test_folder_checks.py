@@ -344,3 +344,20 @@ def test_a_chat_template_that_changes(chat):
     found = checks(chat)["same_chat_template"]
     assert found.status == "warn"
     assert "checkpoint-2/" in found.seen
+
+
+def test_a_base_that_cannot_be_read_is_one_checkpoint_less(run, made):
+    base = Path(shutil.copytree(made("llama").parent / "base", run.parent / "base"))
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    found = checks(run, base=str(base))
+    assert found["checkpoints"].status == "fail"
+    assert "step 0" in found["checkpoints"].seen
+
+
+def test_where_nothing_can_be_encoded_it_says_why(run):
+    everywhere(run, "config.json", max_position_embeddings=3)
+    found = checks(run)
+    assert found["template"].status == "fail"
+    assert "more than the model's window of 3" in found["template"].seen
+    assert found["bos"].status == "skipped"
