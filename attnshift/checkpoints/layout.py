@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,8 +56,14 @@ def numbered_step(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def read_layout(path: Path) -> Layout:
-    """List a run directory.
+def numbered_epoch(name: str) -> int | None:
+    """The epoch that a folder's name states, such as 0 for torchtune's `epoch_0`; None where it states none."""
+    match = _EPOCH.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def read_layout(path: Path, ready: Callable[[Path], bool] | None = None) -> Layout:
+    """List a run directory; where `ready` is given, only the folders for which it is true.
 
     Raises
     ------
@@ -65,14 +71,15 @@ def read_layout(path: Path) -> Layout:
         For a path that isn't a folder we may list, and two folders of the same step.
     """
     root, children = _children(path)
-    has_weights = classify(root) is not None
+    children = [child for child in children if ready is None or ready(child)]
+    has_weights = classify(root) is not None and (ready is None or ready(root))
     steps: list[tuple[int, Path]] = []
     epochs: list[tuple[int, Path]] = []
     unnumbered: list[Path] = []
     notes: list[str] = []
     for child in children:
         folder, step = weights_folder(child), numbered_step(child.name)
-        held, epoch = classify(folder), _numbered_epoch(child.name, folder)
+        held, epoch = classify(folder), _only_epoch(child.name, folder)
         foreign = None if held else find_foreign(child)
         if foreign and (has_weights or step is epoch is None):
             notes.append(_left_out(child, foreign, has_weights))
@@ -93,10 +100,9 @@ def read_layout(path: Path) -> Layout:
     return Layout(root, numbered, (*sorted(unnumbered), *own), tuple(notes), passes)
 
 
-def _numbered_epoch(name: str, folder: Path) -> int | None:
+def _only_epoch(name: str, folder: Path) -> int | None:
     """The epoch that a folder's name states where nothing in the folder states its step."""
-    match = _EPOCH.fullmatch(name)
-    return int(match[1]) if match and read_trainer_state(folder).step is None else None
+    return numbered_epoch(name) if read_trainer_state(folder).step is None else None
 
 
 def _distinct(found: list[tuple[int, Path]], root: Path, what: str) -> dict[int, Path]:
@@ -138,9 +144,10 @@ def _children(path: Path) -> tuple[Path, list[Path]]:
             f"{str(path)!r} {problem}",
             expected="a run directory or a checkpoint's folder; for a model on the hub --revisions beside its name",
         ) from error
-    return root, [child for child in children if child.is_dir() and not _is_ignored(child)]
+    return root, [child for child in children if child.is_dir() and not is_ignored(child)]
 
 
-def _is_ignored(child: Path) -> bool:
+def is_ignored(child: Path) -> bool:
+    """Whether a folder in a run is no checkpoint whatever it holds: the base, a trace, a hidden folder."""
     is_base = child.name == BASE_FOLDER and classify(child) == "full"
     return is_base or child.name in _IGNORED or child.name.startswith(".")

@@ -56,6 +56,7 @@ def find_run(
     problems: dict[str, AttnshiftError] | None = None,
     revisions: Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
+    ready: Callable[[Path], bool] | None = None,
 ) -> Run:
     """Find the checkpoints of a run directory, of the folder of a single checkpoint, or of a model on the hub.
 
@@ -76,6 +77,8 @@ def find_run(
         local cache are fetched, one after the other.
     tell
         Called with a line before each of these downloads.
+    ready
+        Only the run's folders for which it is true are looked at; default: all.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def find_run(
     if revisions:
         layout = layout_of_revisions(str(path), fetch_revisions(str(path), revisions, tell))
     else:
-        layout = read_layout(Path(path))
+        layout = read_layout(Path(path), ready)
     manifest = Manifest()
     with _told(problems, "manifest"):
         manifest = read_manifest(layout.root)

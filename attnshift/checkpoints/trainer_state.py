@@ -23,6 +23,8 @@ class TrainerState:
     """Passes over the training set so far."""
     history: Mapping[int, float] = field(default_factory=dict)
     """Step to epoch, from the log."""
+    last: int | None = None
+    """Optimizer steps that the training is to take in all."""
 
 
 def read_trainer_state(directory: Path) -> TrainerState:
@@ -35,7 +37,8 @@ def read_trainer_state(directory: Path) -> TrainerState:
     entries = [entry for entry in log if isinstance(entry, dict)] if isinstance(log, list) else []
     stated = [(_step(entry.get("step")), _epoch(entry.get("epoch"))) for entry in entries]
     history = {step: epoch for step, epoch in stated if step is not None and epoch is not None}
-    return TrainerState(_step(content.get("global_step")), _epoch(content.get("epoch")), history)
+    last = _step(content.get("max_steps"))
+    return TrainerState(_step(content.get("global_step")), _epoch(content.get("epoch")), history, last or None)
 
 
 def epochs_by_step(states: Iterable[TrainerState]) -> dict[int, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,32 @@ def load_data(conflicts: list[Path] | None, ift: list[Path] | None, fields: list
     items = [item for path in conflicts or [] for item in load_items(path, for_items)]
     examples = [example for path in ift or [] for example in load_examples(path, for_examples)]
     return items, examples
+
+
+def trace_places(ckpts: Sequence[Path], out: Path | None) -> dict[Path, Path | None]:
+    """Every run and the folder of its trace; None for the one inside the run. Several share a folder by their names."""
+    if len(ckpts) == 1:
+        return {ckpts[0]: out}
+    names = [run.resolve().name for run in ckpts]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None and (out is not None or len({run.resolve() for run in ckpts}) < len(ckpts)):
+        raise AttnshiftError(
+            f"--ckpts names two runs {twice!r}",
+            expected="runs with names of their own: each trace lies in --out under its run's name",
+            remedy="name each run once, and leave --out away where two have the same name: traces then lie in the runs",
+        )
+    return {run: out and out / name for run, name in zip(ckpts, names, strict=True)}
+
+
+def refuse_beside(option: str, given: bool, others: Mapping[str, object]) -> None:
+    """Raise AttnshiftError where an option is given beside another that it can't be combined with."""
+    beside = [name for name, value in others.items() if given and value]
+    if beside:
+        raise AttnshiftError(
+            f"{option} can't be combined with {beside[0]}",
+            expected=f"{option} or {beside[0]}",
+            remedy=f"leave one of them out: {option}, {beside[0]}",
+        )
 
 
 def example_mapping(fields: list[str] | None) -> dict[str, str]:

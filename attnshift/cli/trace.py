@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from attnshift.cli.app import DebugFlag, JsonFlag, app, fail, note, quiet, show
-from attnshift.cli.choices import chosen_steps, listed, load_data
+from attnshift.cli.app import DebugFlag, JsonFlag, app, note, quiet
+from attnshift.cli.choices import chosen_steps, listed, load_data, refuse_beside, trace_places
+from attnshift.cli.sweep import Ready, measure, preview_all, preview_downloads, show_all
+from attnshift.cli.sweep import follow as follow_run
 
 
 @app.command()
 def trace(
-    ckpts: Annotated[Path, typer.Option(help="The run directory; with --revisions a model's name on the hub.")],
+    ckpts: Annotated[
+        list[Path], typer.Option(help="The run directory; again for more. With --revisions a model's name on the hub.")
+    ],
     conflicts: Annotated[list[Path] | None, typer.Option(help="Conflict items; may be repeated.")] = None,
     ift: Annotated[list[Path] | None, typer.Option(help="Instruction examples; may be repeated.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory of the trace. [default: RUN/trace]")] = None,
@@ -60,68 +65,70 @@ def trace(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Checkpoints at once, one per GPU or CPU share. [default: 1]")
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Measure a run that is being written, until it ends.")
+    ] = False,
+    follow_for: Annotated[
+        float, typer.Option("--follow-for", min=0, help="Minutes without a change that end --follow.")
+    ] = 60,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show prompts, cells and costs; compute nothing.")] = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Measure every checkpoint of a run; run it again to resume."""
-    from attnshift.checkpoints.hub import plan_downloads
     from attnshift.checkpoints.tokenizer import load_tokenizer
-    from attnshift.console.run import downloads_facts, downloads_text
-    from attnshift.console.trace import ProgressLine, failures_text, outcome_facts, outcome_text, preview_text
+    from attnshift.console.trace import outcome_facts
     from attnshift.models.harness import read_tasks
     from attnshift.models.series import open_series
     from attnshift.tracing.backends.choice import choose_backend
-    from attnshift.tracing.benchmarks import read_benchmarks, run_benchmarks
     from attnshift.tracing.job import prepare
-    from attnshift.tracing.preview import preview
-    from attnshift.tracing.trace import run_job
 
     quiet(debug)
+    places = trace_places(ckpts, out)
+    refuse_beside(
+        "--follow", follow, {"--dry-run": dry_run, "--steps": steps, "--every": every, "--revisions": revisions}
+    )
+    refuse_beside("a second --ckpts", len(places) > 1, {"--follow": follow, "--revisions": revisions})
+    refuse_beside("a second --ckpts", len(places) > 1, {"--benchmark-csv": benchmark_csv})
     chosen = choose_backend(backend, workers, None, device)
     items, examples = load_data(conflicts, ift, fields)
     tasks = read_tasks(listed(benchmarks))
-    downloads = plan_downloads(str(ckpts), listed(revisions)) if dry_run else []
-    if any(download.files for download in downloads):
-        show(downloads_facts(str(ckpts), downloads), downloads_text, as_json)
+    if dry_run and preview_downloads(ckpts[0], listed(revisions), as_json):
         return
-    series = open_series(ckpts, base=base, revisions=listed(revisions), tell=note)
-    job = prepare(
-        series,
-        items=items,
-        examples=examples,
-        out=out,
-        measures=None if measures is None else listed(measures),
-        controls=controls,
-        steps=chosen_steps(steps, every, series.steps),
-        limit=limit,
-        seed=seed,
-        template=template,
-        tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),
-        target_eos=eos,
-        rows=rows,
-        token_budget=token_budget,
-        gradients_on_cpu=gradients_on_cpu,
-        max_new_tokens=max_new_tokens,
-        dtype=dtype,
-        device=chosen.device,
-        share=chosen.share,
-    )
+
+    def job_of(run: Path, ready: Ready | None = None) -> Any:
+        series = open_series(run, base=base, revisions=listed(revisions), tell=note, ready=ready)
+        return prepare(
+            series,
+            items=items,
+            examples=examples,
+            out=places[run],
+            measures=None if measures is None else listed(measures),
+            controls=controls,
+            steps=chosen_steps(steps, every, series.steps),
+            limit=limit,
+            seed=seed,
+            template=template,
+            tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),
+            target_eos=eos,
+            rows=rows,
+            token_budget=token_budget,
+            gradients_on_cpu=gradients_on_cpu,
+            max_new_tokens=max_new_tokens,
+            dtype=dtype,
+            device=chosen.device,
+            share=chosen.share,
+        )
+
+    def measured(job: Any) -> Any:
+        return measure(job, chosen, tasks, benchmark_limit, benchmark_csv or [])
+
+    if follow:
+        run = ckpts[0]
+        show_all([follow_run(run, places[run], partial(job_of, run), measured, follow_for)], as_json)
+        return
+    jobs = [job_of(run) for run in places]
     if dry_run:
-        show(preview(job), preview_text, as_json)
-        return
-    for line in job.notes:
-        note(line)
-    with chosen:
-        with ProgressLine() as progress:
-            outcome = run_job(job, progress, chosen)
-        if tasks:
-            run_benchmarks(job, tasks, benchmark_limit, note, chosen)
-    for file in benchmark_csv or []:
-        named, unknown = read_benchmarks(job.store.path, file)
-        note(f"benchmarks of {file}: {', '.join(named)}" + (f"; steps not traced: {unknown}" if unknown else ""))
-    facts = outcome_facts(job, outcome)
-    show(facts, outcome_text, as_json)
-    if outcome.failed:
-        fail(failures_text(facts["failed"]), debug=False)
-        raise typer.Exit(1)
+        preview_all(jobs, as_json)
+    else:
+        show_all([outcome_facts(job, measured(job)) for job in jobs], as_json)

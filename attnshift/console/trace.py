@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from attnshift.console.units import bytes_text, indented, seconds_text, shortened
 
 if TYPE_CHECKING:
+    from attnshift.tracing.follow import Followed
     from attnshift.tracing.job import Job
     from attnshift.tracing.trace import Outcome, Progress
 
@@ -101,7 +103,44 @@ def outcome_text(facts: Mapping[str, Any]) -> str:
         f"{len(facts['computed'])} checkpoints measured, {len(facts['kept'])} kept as they were, "
         f"{len(facts['failed'])} failed"
     )
+    if facts.get("deleted"):
+        lines.append(f"deleted before they were measured: steps {', '.join(map(str, facts['deleted']))}")
     return "\n".join([*lines, f"trace: {facts['trace']}"])
+
+
+def followed_facts(ended: Followed) -> dict[str, Any]:
+    """What following a run ended with, as plain data."""
+    about = {"over": ended.over, "deleted": list(ended.deleted)}
+    return {**outcome_facts(ended.job, ended.outcome), **about}
+
+
+def sweep_facts(traced: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The facts of one run as they are; of several as a list."""
+    return traced[0] if len(traced) == 1 else {"traces": list(traced)}
+
+
+def sweep_text(facts: Mapping[str, Any], one: Callable[[Mapping[str, Any]], str]) -> str:
+    """The facts of one run or of several as lines, each as ``one`` tells it."""
+    if "traces" not in facts:
+        return one(facts)
+    return "\n\n".join(one(each) for each in facts["traces"])
+
+
+def together_text(facts: Mapping[str, Any]) -> str:
+    """What traces ended with, as lines; of several also how they are opened side by side."""
+    text = sweep_text(facts, outcome_text)
+    if "traces" not in facts:
+        return text
+    named = ", ".join(f"{name!r}: {each['trace']!r}" for name, each in _named(facts["traces"]).items())
+    return f"{text}\n\nside by side: attnshift.open_traces({{{named}}})"
+
+
+def _named(traced: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Traces by the first name of theirs that tells them apart."""
+    paths = [Path(each["trace"]) for each in traced]
+    names = [path.parent.name if path.name == "trace" else path.name for path in paths]
+    distinct = names if len(set(names)) == len(names) else [str(path) for path in paths]
+    return dict(zip(distinct, traced, strict=True))
 
 
 def failures_text(failed: Mapping[str, str]) -> str:

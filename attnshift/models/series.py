@@ -109,6 +109,7 @@ def open_series(
     base: str | None = None,
     revisions: Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
+    ready: Callable[[Path], bool] | None = None,
 ) -> Series:
     """The checkpoints of a run directory, or revisions of a model on the hub.
 
@@ -123,5 +124,8 @@ def open_series(
         Such as ``["step1000", "step3000"]``: what the local cache lacks is downloaded, one after the other.
     tell
         Called with a line before each of these downloads.
+    ready
+        Only the run's folders for which it is true are looked at: for a run that is still being written.
     """
-    return Series(find_run(path, base, allow_download=base is not None, revisions=revisions, tell=tell))
+    download = base is not None
+    return Series(find_run(path, base, allow_download=download, revisions=revisions, tell=tell, ready=ready))
