@@ -363,7 +363,7 @@ def place(run, tmp_path) -> Path:
     write(tmp_path / "empty.jsonl", "")
     write(tmp_path / "broken.json", "[{")
     write(tmp_path / "columns.json", [{"foo": "a", "bar": "b"}])
-    write(tmp_path / "data.parquet", "PAR1")
+    write(tmp_path / "data.xlsx", "PK")
     write(tmp_path / "swallows.jinja", "{{ question }} =>")
     write(tmp_path / "in_the_way", "")
     (tmp_path / "nothing").mkdir()
@@ -390,7 +390,7 @@ def place(run, tmp_path) -> Path:
         ("trace --ckpts {run} --ift {place}/broken.json", ("broken.json",)),
         ("trace --ckpts {run} --conflicts {place}/columns.json", ("columns.json", "foo, bar", "--map")),
         ("trace --ckpts {run} --ift {place}/columns.json", ("columns.json", "foo, bar", "--map")),
-        ("trace --ckpts {run} --conflicts {place}/data.parquet", ("data.parquet", ".jsonl")),
+        ("trace --ckpts {run} --conflicts {place}/data.xlsx", ("data.xlsx", ".jsonl")),
         (
             "trace --ckpts {run} --conflicts {cf} --template {place}/swallows.jinja",
             ("swallows the context", "--template"),

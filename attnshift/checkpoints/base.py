@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnshift.checkpoints.checkpoint import Checkpoint, classify
-from attnshift.checkpoints.hub import cached_snapshot, fetch_model
+from attnshift.checkpoints.hub import cached_snapshot, fetch_model, is_hub_name
 from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.layout import BASE_FOLDER
 from attnshift.errors import AttnshiftError
@@ -46,8 +46,16 @@ def resolve_base(name: str, run_dir: Path, *, explicit: bool = False, allow_down
     for folder in folders:
         if classify(folder) == "full":
             return folder.resolve()
-    found = cached_snapshot(name) or (fetch_model(name) if explicit and allow_download else None)
+    found = cached_snapshot(name) or (_fetched(name) if explicit and allow_download and is_hub_name(name) else None)
     return found if found and classify(found) == "full" else None
+
+
+def _fetched(name: str) -> Path:
+    try:
+        return fetch_model(name)
+    except AttnshiftError as error:
+        remedy = f"{error.remedy}; or give a folder to --base"
+        raise AttnshiftError(f"the base {error.problem}", expected=error.expected, remedy=remedy) from error
 
 
 def named_base(root: Path, option: str | None, stated: str | None, allow_download: bool) -> Path | None:

@@ -34,6 +34,11 @@ class Download:
     bytes: int
 
 
+def is_hub_name(name: str) -> bool:
+    """Whether a model on the hub could have this name."""
+    return _NAME.fullmatch(name) is not None
+
+
 def cached_snapshot(repo: str, revision: str | None = None) -> Path | None:
     """The folder of a revision (default: `main`) in the local cache; None where it lacks weights or isn't there."""
     from huggingface_hub import snapshot_download  # loading it takes a while, and few runs need it
@@ -87,7 +92,7 @@ def plan_downloads(repo: str, revisions: Iterable[str]) -> list[Download]:
 
 
 def _require_name(repo: str) -> None:
-    if not _NAME.fullmatch(repo) or Path(repo).exists():
+    if not is_hub_name(repo) or Path(repo).exists():
         raise AttnshiftError(
             f"{repo!r} {'is a folder here' if Path(repo).exists() else 'is no name of a model on the hub'}",
             expected="owner/name, as on the hub, beside --revisions",
@@ -159,7 +164,7 @@ def _refused(repo: str, revision: str, error: Exception) -> AttnshiftError:
     which = f"{repo!r}, revision {revision!r}," if revision != "main" else repr(repo)
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     problem, expected = f"{which} is not on disk and can't be downloaded: {reason}", "the name of a model on the hub"
-    remedy = "check the name, the network and the access to it, or give a local folder"
+    remedy = "check the name, the network and the access to it"
     if isinstance(error, errors.RevisionNotFoundError):
         expected = _known_revisions(repo)
         problem, remedy = f"{repo!r} has no revision {revision!r}", "check the name after --revisions"

@@ -446,11 +446,14 @@ def test_only_an_option_is_ever_downloaded(tmp_path, monkeypatch):
     assert asked[-1] == ("from/user", False)
 
 
-@pytest.mark.parametrize("name", ["some/model", "no hub name"])
-def test_a_download_that_fails(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "why"), [("some/model", "the base 'some/model' .* can't be downloaded"), ("no hub name", "no base model")]
+)
+def test_a_download_that_fails(tmp_path, name, why):
     full(tmp_path / "checkpoint-1", 1)
-    with pytest.raises(AttnshiftError, match="can't be downloaded"):
+    with pytest.raises(AttnshiftError, match=why) as caught:
         find_run(tmp_path, base=name, allow_download=True)
+    assert "--base" in caught.value.remedy
 
 
 # Equal weights
