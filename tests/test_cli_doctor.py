@@ -133,6 +133,8 @@ def test_the_machine_alone(command: Command):
         ("--conflicts", "no.json"),
         ("--conflicts", "FILE"),
         ("--base", "somewhere"),
+        ("--revisions", "step1000"),
+        ("nobody/nothing-here", "--revisions", "step1000"),
         ("--template", "plain"),
         ("--tokenizer", "somewhere"),
         ("--map", "context=passage"),
@@ -146,7 +148,8 @@ def test_bad_input_is_one_block(command: Command, run, tmp_path, arguments):
     (tmp_path / "garbage.json").write_bytes(b"\xff\x00{")
     places = {"EMPTY": tmp_path / "empty", "FILE": tmp_path / "garbage.json", "RUN": run}
     given = [places.get(each, each) for each in arguments]
-    assert is_one_block(command("doctor", *given), given[-1] if "=" not in arguments[-1] else "--map")
+    quoted = "--map" if "=" in arguments[-1] else given[0] if "nobody/nothing-here" in arguments[:1] else given[-1]
+    assert is_one_block(command("doctor", *given), quoted)
 
 
 def test_help_lists_it(command: Command):

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from attnshift.cli.app import DebugFlag, JsonFlag, app, quiet, show
+from attnshift.cli.app import DebugFlag, JsonFlag, app, note, quiet, show
+from attnshift.cli.choices import listed
 from attnshift.errors import AttnshiftError
 
 
@@ -19,6 +20,7 @@ def doctor(
     ift: Annotated[list[Path] | None, typer.Option(help="Instruction examples; may be repeated.")] = None,
     template: Annotated[str | None, typer.Option(help="plain, alpaca, chat or a Jinja file.")] = None,
     base: Annotated[str | None, typer.Option(help="Step 0: a directory or a hub name.")] = None,
+    revisions: Annotated[str | None, typer.Option(help="RUN is a hub name, of which these: step1000,step3000.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Directory of another tokenizer.")] = None,
     fields: Annotated[list[str] | None, typer.Option("--map", help="field=column, for other column names.")] = None,
     as_json: JsonFlag = False,
@@ -40,9 +42,11 @@ def doctor(
         ift=ift or (),
         template=template,
         base=base,
+        revisions=listed(revisions),
         tokenizer=tokenizer,
         item_mapping=for_items,
         example_mapping=for_examples,
+        tell=note,
     )
     show(doctor_facts(diagnosis), doctor_text, as_json)
     if diagnosis.status == "fail":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -61,9 +61,11 @@ def doctor(
     ift: Sequence[str | PathLike[str]] = (),
     template: str | None = None,
     base: str | None = None,
+    revisions: Sequence[str] = (),
     tokenizer: str | PathLike[str] | None = None,
     item_mapping: Mapping[str, str] | None = None,
     example_mapping: Mapping[str, str] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Diagnosis:
     """Check the machine, a run with its tokenizer and template, and data.
 
@@ -73,38 +75,40 @@ def doctor(
         A run directory. Without files its own data are looked at, or else the sets that ship, as `trace` would.
     conflicts, ift
         Files of conflict items and of examples.
-    template, base, tokenizer
-        As for `trace`; the tokenizer is a folder.
+    template, base, revisions, tokenizer
+        As for `trace`; the tokenizer is a folder. With revisions the run is a model's name on the hub.
     item_mapping, example_mapping
         For columns with other names.
+    tell
+        Called with a line before anything is downloaded.
 
     Raises
     ------
     AttnshiftError
         Something that was named isn't there or can't be read at all: a run without a checkpoint, a file, a tokenizer.
     """
-    _check_options(run, bool(conflicts or ift), template, base, tokenizer)
+    if run is None:
+        _check_options(bool(conflicts or ift), template, base or ",".join(revisions), tokenizer)
     machine = tuple(environment())
     if any(check.name == LIBRARIES and check.status == "fail" for check in machine):
         return Diagnosis(None, machine, (), (), ())  # nothing further can be imported
-    from attnshift.diagnosis.examination import DataFile, examine_data, examine_run
+    from attnshift.diagnosis.examination import DataFile, ModelOptions, examine_data, examine_run
 
     files = [DataFile(Path(each).name, "items", read_items(each, item_mapping)) for each in conflicts]
     files += [DataFile(Path(each).name, "examples", read_examples(each, example_mapping)) for each in ift]
     if run is None:
         return Diagnosis(None, machine, (), (), examine_data(files, template, tokenizer))
-    found = examine_run(run, files, template, base, tokenizer)
+    model = ModelOptions(base, revisions, template, tokenizer)
+    found = examine_run(run, files, model, tell)
     return Diagnosis(found.run, machine, found.folder, found.tokens, found.data)
 
 
 def _check_options(
-    run: object, with_files: bool, template: str | None, base: str | None, tokenizer: str | PathLike[str] | None
+    with_files: bool, template: str | None, of_a_run: str | None, tokenizer: str | PathLike[str] | None
 ) -> None:
-    """Raise for options that nothing would be done with."""
-    if run is not None:
-        return
-    if base is not None:
-        raise AttnshiftError(f"--base {base} is the base of a run, and none is named", expected="a run directory")
+    """Raise for options that nothing would be done with where no run is named."""
+    if of_a_run:
+        raise AttnshiftError(f"--base or --revisions {of_a_run} without a run", expected="a run to read with it")
     for option, value in (("--template", template), ("--tokenizer", tokenizer)):
         if value is not None and not (with_files and tokenizer is not None):
             raise AttnshiftError(

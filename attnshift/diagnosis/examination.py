@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -36,6 +36,16 @@ class DataFile:
 
 
 @dataclass(frozen=True)
+class ModelOptions:
+    """What a user says of a run's models, as for a trace."""
+
+    base: str | None = None
+    revisions: Sequence[str] = ()
+    template: str | None = None
+    tokenizer: str | PathLike[str] | None = None
+
+
+@dataclass(frozen=True)
 class Examination:
     """What was found in a run and its data."""
 
@@ -48,18 +58,18 @@ class Examination:
 def examine_run(
     path: str | PathLike[str],
     files: Sequence[DataFile],
-    template: str | None,
-    base: str | None,
-    tokenizer: str | PathLike[str] | None,
+    options: ModelOptions,
+    tell: Callable[[str], None] | None = None,
 ) -> Examination:
     """Every check of a run and of the files, or where there are none of the data that a trace would take."""
     problems: dict[str, AttnshiftError] = {}
-    run = find_run(Path(path), base, allow_download=base is not None, problems=problems)
+    allow = options.base is not None
+    run = find_run(str(path), options.base, allow, problems, options.revisions, tell)
     folder = folder_checks(run, problems)
     if not files:
         files, broken = _own_files(run)
         folder += broken
-    encoder, tokens = _tokens(run, files, template, tokenizer)
+    encoder, tokens = _tokens(run, files, options)
     why_not = "the run's tokenizer or template can't be used"
     return Examination(run.path, tuple(folder), tuple(tokens), lints(files, encoder, why_not))
 
@@ -97,27 +107,25 @@ def _own_files(run: Run) -> tuple[list[DataFile], list[Check]]:
     return files, broken
 
 
-def _tokens(
-    run: Run, files: Sequence[DataFile], template: str | None, option: str | PathLike[str] | None
-) -> tuple[Encoder | None, list[Check]]:
+def _tokens(run: Run, files: Sequence[DataFile], options: ModelOptions) -> tuple[Encoder | None, list[Check]]:
     """What reads the run's data, if anything can, and the checks of it."""
     same = [same_tokenizer(run), same_chat_template(run)]
     try:
-        folder = tokenizer_dir(run, None if option is None else str(option))
+        folder = tokenizer_dir(run, None if options.tokenizer is None else str(options.tokenizer))
         loaded = load_tokenizer(folder)
     except AttnshiftError as error:
-        if option is not None:
+        if options.tokenizer is not None:
             raise
         return None, [failed("tokenizer", error), *same, *_skipped("no tokenizer")]
     about = Check("tokenizer", "ok", f"{type(loaded).__name__} of {len(loaded)} tokens in {folder}")
     homes = [*(c.path for c in run.checkpoints if c.kind == "full"), *([run.base] if run.base else [])]
     try:
-        encoder = encoder_of(run.manifest, loaded, window_of(homes), template)
+        encoder = encoder_of(run.manifest, loaded, window_of(homes), options.template)
     except AttnshiftError as error:
-        if template is not None:
+        if options.template is not None:
             raise
         return None, [about, *same, failed("template", error), *_skipped("no template", but="template")]
-    named = "--template" if template else "the manifest" if run.manifest.template else ""
+    named = "--template" if options.template else "the manifest" if run.manifest.template else ""
     try:
         subject = subject_of(encoder, _samples(files), _config(homes), named)
     except AttnshiftError as error:

@@ -29,7 +29,7 @@ def folder_checks(run: Run, problems: Mapping[str, AttnshiftError]) -> list[Chec
         _configuration(run),
         _size(run),
         _manifest(run, problems.get("manifest")),
-        _trace(run.path / "trace"),
+        _output(run),
     ]
 
 
@@ -79,19 +79,20 @@ def _notes(run: Run) -> Check:
 
 def _configuration(run: Run) -> Check:
     """Whether all checkpoints are one model, of code that transformers has."""
-    folders = [c.path for c in run.checkpoints if c.kind == "full"] or ([run.base] if run.base else [])
+    full = {c.path: c.name for c in run.checkpoints if c.kind == "full"}
+    folders = full or ({run.base: run.base.name} if run.base else {})
     found: dict[str, list[str]] = {}
-    for folder in folders:
+    for folder, name in folders.items():
         try:
             config = read_object(folder / "config.json")
         except AttnshiftError as error:
             return failed("configuration", error)
         if config.get("auto_map"):
-            seen = f"{folder.name}/config.json names code of its own ({config['auto_map']!r}), which is never run"
+            seen = f"{name}/config.json names code of its own ({config['auto_map']!r}), which is never run"
             return Check("configuration", "fail", seen, "convert it to an architecture that transformers has")
         inner = config.get("text_config")
         stated = inner if isinstance(inner, dict) else config
-        found.setdefault(_shape(stated), []).append(folder.name)
+        found.setdefault(_shape(stated), []).append(name)
     if not found:
         return Check("configuration", "skipped", "no config.json, and no base")
     told = [f"{shape} ({some(names, 3)})" for shape, names in found.items()]
@@ -142,10 +143,13 @@ def _manifest(run: Run, problem: AttnshiftError | None) -> Check:
     return Check("manifest", "ok", f"{FILE_NAME}: {told or 'names neither arm nor template'}")
 
 
-def _trace(out: Path) -> Check:
+def _output(run: Run) -> Check:
     """Whether a trace can be written where it goes by default."""
+    out, remedy = run.path / "trace", "name another place with --out"
+    if run.hub:
+        return Check("output", "warn", f"{run.hub} is on the hub: there is no run directory for its trace", remedy)
     if out.exists() and not out.is_dir():
-        return Check("output", "warn", f"{out} is a file", "name another place with --out")
+        return Check("output", "warn", f"{out} is a file", remedy)
     if not os.access(out if out.exists() else out.parent, os.W_OK | os.X_OK):
-        return Check("output", "warn", f"{out} can't be written", "name another place with --out")
+        return Check("output", "warn", f"{out} can't be written", remedy)
     return Check("output", "ok", f"{out} {'is there' if out.exists() else 'can be made'}")

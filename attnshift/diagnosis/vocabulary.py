@@ -23,19 +23,22 @@ _CIRCUMSTANCES = ("truncation", "padding", "version")
 
 def same_tokenizer(run: Run) -> Check:
     """Whether every folder that holds a tokenizer holds the same one."""
-    held = [path for folder in _folders(run) if (path := _tokenizer_file(folder))]
+    held = {path: name for folder, name in _folders(run).items() if (path := _tokenizer_file(folder))}
     if not held:
         return Check("same_tokenizer", "skipped", "no checkpoint holds a tokenizer")
-    files: dict[str, list[Path]] = {}
+    places: dict[str, list[str]] = {}
+    files: dict[str, Path] = {}
     try:
-        for path in held:
-            files.setdefault(_digest(path), []).append(path)
-        differing = _differences([paths[0] for paths in files.values()])
+        for path, name in held.items():
+            digest = _digest(path)
+            places.setdefault(digest, []).append(name)
+            files.setdefault(digest, path)
+        differing = _differences(list(files.values()))
     except AttnshiftError as error:
         return failed("same_tokenizer", error)
+    told = " / ".join(some(names, 3) for names in places.values())
     if len(files) == 1:
-        return Check("same_tokenizer", "ok", f"the same {held[0].name} in {_names([path.parent for path in held])}")
-    told = " / ".join(_names([path.parent for path in paths]) for paths in files.values())
+        return Check("same_tokenizer", "ok", f"the same {next(iter(held)).name} in {told}")
     if not differing:
         return Check("same_tokenizer", "ok", f"the same but for truncation and padding: {told}")
     grave = any(each.startswith((*_HOW, "file")) for each in differing)
@@ -46,31 +49,29 @@ def same_tokenizer(run: Run) -> Check:
 
 def same_chat_template(run: Run) -> Check:
     """Whether the tokenizers of a run have one chat template."""
-    holders = [folder for folder in _folders(run) if (folder / "tokenizer_config.json").is_file()]
-    by_text: dict[str, list[Path]] = {}
-    for folder in holders:
-        by_text.setdefault(_chat_template(folder), []).append(folder)
-    if not holders:
+    places: dict[str, list[str]] = {}
+    for folder, name in _folders(run).items():
+        if (folder / "tokenizer_config.json").is_file():
+            places.setdefault(_chat_template(folder), []).append(name)
+    if not places:
         return Check("same_chat_template", "skipped", "no checkpoint holds a tokenizer_config.json")
     told = " / ".join(
-        f"{_names(folders)}: {hashlib.blake2b(text.encode(), digest_size=6).hexdigest() if text else 'none'}"
-        for text, folders in by_text.items()
+        f"{some(names, 3)}: {hashlib.blake2b(text.encode(), digest_size=6).hexdigest() if text else 'none'}"
+        for text, names in places.items()
     )
-    if len(by_text) == 1:
+    if len(places) == 1:
         return Check("same_chat_template", "ok", told)
     seen = f"different ones ({told}); the trace uses one for all"
     return Check("same_chat_template", "warn", seen, "name the one that training used with --template FILE")
 
 
-def _folders(run: Run) -> list[Path]:
-    """Where a run's tokenizers may lie."""
-    aliases = [run.path / name for name in run.aliases]
-    folders = [*([run.base] if run.base else []), *(c.path for c in run.checkpoints), *aliases, run.path]
-    return list(dict.fromkeys(folder.resolve() for folder in folders))
-
-
-def _names(folders: Sequence[Path]) -> str:
-    return some([f"{folder.name}/" for folder in folders], 3)
+def _folders(run: Run) -> dict[Path, str]:
+    """Where a run's tokenizers may lie, and how these places are called."""
+    places = {run.base: "base"} if run.base else {}
+    places |= {c.path: c.name for c in run.checkpoints if c.path != run.base}
+    places |= {run.path / name: name for name in run.aliases if name != "."}
+    resolved = {folder.resolve(): f"{name}/" for folder, name in places.items()}
+    return {run.path.resolve(): "the run itself", **resolved}
 
 
 def _tokenizer_file(folder: Path) -> Path | None:

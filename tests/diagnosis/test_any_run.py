@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from attnshift.data.formats import Reading
 from attnshift.data.items import Item
-from attnshift.diagnosis.examination import DataFile, examine_run
+from attnshift.diagnosis.examination import DataFile, ModelOptions, examine_run
 from attnshift.diagnosis.tokens import TOKEN_CHECKS
 from attnshift.errors import AttnshiftError
 
@@ -80,7 +80,7 @@ def test_any_content_ends_in_a_diagnosis_or_one_error(sound, tmp_path, changes):
     for name, content in changes.items():
         _write(run / name, content)
     try:
-        found = examine_run(run, DATA, None, None, None)
+        found = examine_run(run, DATA, ModelOptions())
     except AttnshiftError:
         return
     assert {check.status for check in (*found.folder, *found.tokens)} <= {"ok", "warn", "fail", "skipped"}

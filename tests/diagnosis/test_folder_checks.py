@@ -13,7 +13,7 @@ from tiny import CHAT, bpe_tokenizer, data_texts
 from attnshift.data.formats import Reading
 from attnshift.data.items import Item
 from attnshift.diagnosis.check import Check
-from attnshift.diagnosis.examination import DataFile, Examination, examine_run
+from attnshift.diagnosis.examination import DataFile, Examination, ModelOptions, examine_run
 from attnshift.diagnosis.tokens import TOKEN_CHECKS
 from attnshift.errors import AttnshiftError
 
@@ -45,7 +45,7 @@ FILE = DataFile("cf.json", "items", Reading(1, {1: ITEM}, {}))
 
 def examined(run: Path, *files: DataFile, base: str | None = None, template: str | None = None) -> Examination:
     """The run's own data take a while, where there are none."""
-    return examine_run(run, files, template, base, None)
+    return examine_run(run, files, ModelOptions(base=base, template=template))
 
 
 def checks(run: Path, *, own_data: bool = False, **options: str) -> dict[str, Check]:
@@ -361,3 +361,18 @@ def test_where_nothing_can_be_encoded_it_says_why(run):
     assert found["template"].status == "fail"
     assert "more than the model's window of 3" in found["template"].seen
     assert found["bos"].status == "skipped"
+
+
+def test_revisions_of_a_model_on_the_hub(run, tmp_path, monkeypatch):
+    repository = tmp_path / "cache" / "models--me--tiny"
+    for number, step in enumerate((2, 4), 1):
+        shutil.copytree(run / f"checkpoint-{step}", repository / "snapshots" / (commit := str(number) * 40))
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / f"step{step}").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    found = examine_run("me/tiny", [FILE], ModelOptions(revisions=["step2", "step4"]))
+    told = {check.name: check for check in (*found.folder, *found.tokens)}
+    assert "steps 2, 4" in told["checkpoints"].seen
+    assert told["same_tokenizer"].seen == "the same tokenizer.json in step2/, step4/"
+    assert told["output"].status == "warn"
+    assert "me/tiny is on the hub" in told["output"].seen

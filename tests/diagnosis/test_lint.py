@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import alpaca_rows, bpe_tokenizer, conflict_rows, data_texts
 
@@ -273,6 +273,7 @@ def any_items(draw):
     return rows or [ITEM]
 
 
+@settings(deadline=None)
 @given(any_items())
 def test_every_finding_is_of_the_data(items):
     found = lint(items)
@@ -289,6 +290,7 @@ def test_every_finding_is_of_the_data(items):
     assert found["clustered"].count >= found["duplicate_item"].count
 
 
+@settings(deadline=None)
 @given(any_items(), st.integers(1, 3))
 def test_more_of_the_same_are_duplicates(items, times):
     """Every copy under another id is one more duplicate and one more repeated question, and nothing else is new."""
@@ -305,6 +307,7 @@ def test_rows_have_their_own_defects():
     assert {each.name for each in ROW_DEFECTS} == {"empty_field", "unreadable_row"}
 
 
+@settings(deadline=None)
 @given(any_items())
 def test_an_answer_that_is_spelt_otherwise_is_one_without_a_role(items):
     """The quick look agrees with the roles that a trace gives."""
