@@ -11,10 +11,15 @@ from made_targets import made_targets, same_whatever_the_batches
 from tiny import FAMILIES, tiny_model
 from transformers import AutoModelForCausalLM, GraniteConfig
 
+from attnshift.data.batches import pad
 from attnshift.data.roles import ANSWER, CONTEXT, CONTEXT_ANSWER, PARAMETRIC_ANSWER, QUESTION
 from attnshift.errors import AttnshiftError
+from attnshift.models.anatomy import anatomy
 from attnshift.models.attention import captured_attention
+from attnshift.models.forward import target_rows
 from attnshift.models.redeep import external_context_scores, parametric_knowledge_scores
+from attnshift.models.stream import watched_rows
+from attnshift.tracing.memory import held_footprint
 
 
 def plain(model, target, **asked):
@@ -186,6 +191,17 @@ def test_mlps_that_add_nothing_change_nothing():
         found = parametric_knowledge_scores(model, targets, roles, 100)
     assert (found[:, 1] == 0).all()
     assert (found[:, 0] > 0).all()
+
+
+def test_what_is_held_for_the_lenses_is_what_the_estimate_says():
+    model, (targets, _) = tiny_model("llama"), made_targets(((9, 3), (24, 2)))
+    sequences, _, rows = map(torch.from_numpy, target_rows(targets))
+    ids = torch.from_numpy(pad((t.ids for t in targets), 0, dtype=np.int64))
+    with torch.no_grad(), watched_rows(anatomy(model), rows, sequences) as stream:
+        model(ids)
+    held = sum(one.nbytes for name, kept in vars(stream).items() if isinstance(kept, dict) for one in kept.values())
+    footprint = held_footprint(model, [])
+    assert held == (footprint.logits({"parametric_knowledge"}) - footprint.logits(())) * len(rows)
 
 
 def test_half_precision_stays_close():
