@@ -18,6 +18,7 @@ from attnshift.checkpoints.optimizer import FILE_NAME, SecondMoments, read_secon
 from attnshift.checkpoints.run import Run, trained_tensors
 from attnshift.errors import CheckpointError
 from attnshift.models.attention import IMPLEMENTATION
+from attnshift.models.configuration import read_config
 from attnshift.models.names import ModelNames, model_names
 from attnshift.models.placement import refuse_offloaded
 from attnshift.models.subject import (
@@ -29,6 +30,9 @@ from attnshift.models.subject import (
     refuse_untrained,
 )
 from attnshift.models.swap import copy_into
+
+_NO_ADAPTER = {"subfolder": "nowhere"}
+"""Where transformers looks for an adapter: beside merged weights it would apply theirs a second time."""
 
 
 @dataclass
@@ -130,6 +134,8 @@ class Skeleton:
         try:
             model, found = AutoModelForCausalLM.from_pretrained(
                 path,
+                config=read_config(path),
+                adapter_kwargs=_NO_ADAPTER,
                 dtype="auto" if self.dtype is None else self.dtype,
                 device_map="auto" if self.spread else None,
                 trust_remote_code=False,

@@ -25,6 +25,7 @@ from attnshift.data.templates import default_template, load_template
 from attnshift.errors import AttnshiftError, CheckpointError
 from attnshift.measures.catalogue import choose_measures
 from attnshift.measures.measure import ITEM_NEEDS, Measure
+from attnshift.models.configuration import read_config
 from attnshift.models.forward import Rows
 from attnshift.models.ghost import unwatchable
 from attnshift.models.placement import Placement, place
@@ -350,13 +351,13 @@ def _need_optimizer(run: Run, measures: Sequence[Measure]) -> None:
 
 def _mixes_examples(run: Run, measures: Sequence[Measure]) -> str:
     """The module that hides gradients per example, if there is one: stacked experts do."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     if not any("example_gradient" in measure.needs for measure in measures):
         return ""
     folder = next((c.path for c in run.checkpoints if c.kind == "full"), run.base)
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = read_config(folder or run.path)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     except Exception:  # loading the model says better what is wrong with it

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.checkpoints.run import Run
+from attnshift.models.configuration import read_config
 from attnshift.models.placement import Placement
 from attnshift.tracing.host import free_host_bytes
 
@@ -117,7 +118,10 @@ def read_footprint(run: Run, checkpoints: Sequence[Checkpoint], dtype: torch.dty
         sizes = {name: prod(tensors.shape(name)) for name in tensors.names}
         stored = tensors.dtype(tensors.names[0])
     return _footprint(
-        _config(whole), sum(sizes.values()), _trained(run, checkpoints, sizes), (dtype or stored).itemsize
+        read_config(whole.path).get_text_config(),
+        sum(sizes.values()),
+        _trained(run, checkpoints, sizes),
+        (dtype or stored).itemsize,
     )
 
 
@@ -149,13 +153,6 @@ def _footprint(config: Any, parameters: int, trained: int, width: int) -> Footpr
         vocabulary=int(config.vocab_size),
         quadratic=getattr(config, "attn_logit_softcapping", None) is not None or config.model_type == "gpt_oss",
     )
-
-
-def _config(checkpoint: Checkpoint) -> Any:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=False, local_files_only=True)
-    return config.get_text_config()
 
 
 def _inner(config: Any) -> int:
