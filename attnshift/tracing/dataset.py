@@ -16,7 +16,7 @@ from xarray.core import indexing
 
 from attnshift.atomic import write_text
 from attnshift.errors import AttnshiftError
-from attnshift.tracing.netcdf import open_hdf5, read_netcdf, write_netcdf
+from attnshift.tracing.netcdf import entry_of, open_hdf5, read_netcdf, write_netcdf
 from attnshift.tracing.store import INPUTS, Store, writing
 
 SUMMARY = "summary.nc"
@@ -42,12 +42,20 @@ def open_trace(path: str | Path) -> xr.Dataset:
             expected=f"{INPUTS} and step-*.nc as `attnshift trace` writes them",
             remedy="attnshift trace --ckpts RUN --out DIR",
         )
-    summary = _summary(store, steps)
-    large = json.loads(summary.attrs.pop("large"))
-    merged = summary.merge(inputs, combine_attrs="drop_conflicts", join="outer", compat="equals")
-    merged = merged.assign(_lazy(store, steps, large))
-    failures = store.path / FAILURES
-    merged.attrs["failed"] = failures.read_text(encoding="utf-8") if failures.is_file() else "{}"
+    try:
+        summary = _summary(store, steps)
+        large = json.loads(summary.attrs.pop("large"))
+        merged = summary.merge(inputs, combine_attrs="drop_conflicts", join="outer", compat="equals")
+        merged = merged.assign(_lazy(store, steps, large))
+    except AttnshiftError:
+        raise
+    except Exception as error:  # xarray raises nearly anything of files that somebody else wrote
+        raise AttnshiftError(
+            f"the files of the trace in {str(path)!r} don't fit together: {error}",
+            expected=f"{INPUTS} and step-*.nc of one trace, as `attnshift trace` writes them",
+            remedy="trace again, to another --out",
+        ) from error
+    merged.attrs["failed"] = json.dumps(read_failures(store.path))
     return merged
 
 
@@ -83,7 +91,15 @@ def read_failures(path: Path) -> dict[int, str]:
     file = path / FAILURES
     if not file.is_file():
         return {}
-    return {int(step): error for step, error in json.loads(file.read_text(encoding="utf-8")).items()}
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return {int(step): str(error) for step, error in told.items()}
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise AttnshiftError(
+            f"{file} can't be read: {error}",
+            expected="an object of step to what went wrong there",
+            remedy="delete it: the next trace says anew what fails",
+        ) from error
 
 
 def failure_text(error: Exception) -> str:
@@ -108,7 +124,7 @@ def _summary(store: Store, steps: Sequence[int]) -> xr.Dataset:
             cached = read_netcdf(path)
         except AttnshiftError:
             cached = xr.Dataset()  # a cache may be lost; it is made again
-        if cached.attrs.pop("stamp", None) == stamp:
+        if cached.attrs.pop("stamp", None) == stamp and "large" in cached.attrs:
             return cached
     summary = _summarise(store, steps)
     with suppress(OSError):  # somebody else's trace: only the cache is lost
@@ -120,7 +136,7 @@ def _summarise(store: Store, steps: Sequence[int]) -> xr.Dataset:
     parts: list[xr.Dataset] = []
     large: dict[str, dict[str, Any]] = {}
     for step in steps:
-        cell = read_netcdf(store.file(step))
+        cell = store.read_cell(step)
         for name, variable in cell.data_vars.items():
             if _is_large(variable.dims):
                 about = {"dims": variable.dims, "shape": variable.shape, "dtype": str(variable.dtype)}
@@ -164,7 +180,9 @@ class _StepStack(BackendArray):
     def _read_one(self, step: int, rest: tuple[Any, ...]) -> np.ndarray:
         with open_hdf5(self.files[step]) as file:
             lacks = self.name not in file
-            whole = np.full(self.shape[1:], np.nan, self.dtype) if lacks else file[self.name][()]
+            whole = np.full(self.shape[1:], np.nan, self.dtype) if lacks else entry_of(file, self.name)[()]
+            if whole.shape != self.shape[1:]:
+                raise ValueError(f"its {self.name} is of shape {whole.shape}, and {self.shape[1:]} in other steps")
         for axis in reversed(range(len(rest))):  # one axis at a time: an outer index
             whole = whole[(slice(None),) * axis + (rest[axis],)]
         return whole

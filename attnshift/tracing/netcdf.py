@@ -7,7 +7,7 @@ likes, goes on raising from its clean-up, and may take the process with it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -19,8 +19,11 @@ import xarray as xr
 
 from attnshift.atomic import atomic
 from attnshift.errors import AttnshiftError
+from attnshift.tracing.attributes import require_form
+from attnshift.tracing.host import free_host_bytes
 
 _BARE_DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
+_SURELY_FREE = 1 << 28
 _INTERNAL = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "coordinates"}
 
 
@@ -42,7 +45,9 @@ def update_netcdf(dataset: xr.Dataset, path: Path) -> None:
     A variable that the file has already must have the same dims and shape. Raises OSError where it can't be written,
     and AttnshiftError where the file is none.
     """
-    with open_hdf5(path):
+    with open_hdf5(path) as file:
+        for name in file:
+            entry_of(file, name)
         image = BytesIO(path.read_bytes())
     dataset.to_netcdf(image, mode="a", engine="h5netcdf")
     _write(image, path)
@@ -56,7 +61,9 @@ def _write(image: BytesIO, path: Path) -> None:
 def read_netcdf(path: Path) -> xr.Dataset:
     """Read a file that `write_netcdf` wrote; raises AttnshiftError where it is no such file."""
     with open_hdf5(path) as file:
-        found = {name: entry for name, entry in file.items() if not _is_bare_dimension(entry)}
+        entries = {name: entry_of(file, name) for name in file}
+        found = {name: entry for name, entry in entries.items() if not _is_bare_dimension(entry)}
+        _refuse_larger_than_memory(found)
         variables = {name: read_variable(entry) for name, entry in found.items()}
         listed = _listed_coordinates(file.attrs).union(*(_listed_coordinates(e.attrs) for e in found.values()))
         dataset = xr.Dataset(variables, attrs=dict(_attributes(file.attrs)))
@@ -66,7 +73,9 @@ def read_netcdf(path: Path) -> xr.Dataset:
 def read_variables(path: Path, names: Collection[str]) -> dict[str, xr.Variable]:
     """Read the variables of these names, those of them that the file has, and nothing else."""
     with open_hdf5(path) as file:
-        return {name: read_variable(file[name]) for name in names if name in file}
+        found = {name: entry_of(file, name) for name in names if name in file}
+        _refuse_larger_than_memory(found)
+        return {name: read_variable(entry) for name, entry in found.items()}
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -79,10 +88,30 @@ def read_attributes(path: Path) -> dict[str, Any]:
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open for reading; what goes wrong becomes an AttnshiftError that names the file."""
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise FileNotFoundError("it is no file")
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise unreadable(path, str(error)) from error
+    except Exception as error:  # the file may be anybody's, and h5py raises nearly anything of one
+        raise unreadable(path, str(error) or type(error).__name__) from error
+
+
+def entry_of(file: h5py.File, name: str) -> h5py.Dataset:
+    """The array of a name; raises ValueError for one that isn't kept in this file alone.
+
+    HDF5 can lead to other files by links, virtual arrays and raw storage: a trace from a stranger must not read them.
+    """
+    entry = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    if not isinstance(entry, h5py.Dataset) or entry.is_virtual or entry.external:
+        raise ValueError(f"{name!r} is no array that is kept in this file")
+    return entry
+
+
+def _refuse_larger_than_memory(entries: Mapping[str, h5py.Dataset]) -> None:
+    """Raise ValueError before a small file unfolds to more than there is room for."""
+    size = sum(entry.size * entry.dtype.itemsize for entry in entries.values() if entry.size)
+    if size > _SURELY_FREE and size > (free := free_host_bytes()):
+        raise ValueError(f"its arrays are {size / 1e9:.0f} GB, and {free / 1e9:.0f} GB of memory are free")
 
 
 def read_variable(entry: h5py.Dataset) -> xr.Variable:
@@ -118,9 +147,11 @@ def _listed_coordinates(attributes: h5py.AttributeManager) -> set[str]:
 
 
 def _attributes(attributes: h5py.AttributeManager) -> Iterator[tuple[str, Any]]:
-    """Those that are the user's, as plain values where they are one."""
+    """Those that are the user's, as plain values where they are one. Raises ValueError for what can't be meant."""
     for name, value in attributes.items():
         if name in _INTERNAL or name.startswith(("_Netcdf4", "_NC", "_nc3")):
             continue
         single = isinstance(value, np.ndarray) and value.size == 1
-        yield name, value.reshape(-1)[0] if single else value
+        value = value.reshape(-1)[0] if single else value
+        require_form(name, value)
+        yield name, value

@@ -31,7 +31,7 @@ INPUTS = "inputs.nc"
 _OF_WEIGHTS = ("step", "epoch", "checkpoint", "dtype")
 """Attributes that every cell has, about the weights; where they were found may change."""
 _FULL = (ENOSPC, EDQUOT, EFBIG)
-_CELL = re.compile(r"step-(\d{8,})\.nc")
+_CELL = re.compile(r"step-(\d{8,18})\.nc", re.ASCII)
 
 
 @contextmanager
@@ -88,7 +88,8 @@ class Store:
         """Steps that have a file, ascending."""
         if not self.path.is_dir():
             return []
-        return sorted(int(m[1]) for f in self.path.iterdir() if (m := _CELL.fullmatch(f.name)))
+        found = (int(m[1]) for f in self.path.iterdir() if (m := _CELL.fullmatch(f.name)))
+        return sorted(step for step in found if self.file(step).exists())  # another spelling is none of ours
 
     def file(self, step: int) -> Path:
         """The file of one step."""
@@ -125,10 +126,14 @@ class Store:
         if not path.is_file():
             return None
         said = read_attributes(path)
-        try:
-            return Header(said["checkpoint_digest"], json.loads(said["recipe"]), json.loads(said["keys"]))
-        except (KeyError, ValueError) as error:
-            raise unreadable(path, f"it has no {error}") from error
+        _require(path, said, "checkpoint_digest", "recipe", "keys")
+        return Header(said["checkpoint_digest"], json.loads(said["recipe"]), json.loads(said["keys"]))
+
+    def read_cell(self, step: int) -> xr.Dataset:
+        """A step's file with its attributes; raises AttnshiftError for one that doesn't say how it was made."""
+        cell = read_netcdf(self.file(step))
+        _require(self.file(step), cell.attrs, "checkpoint_digest", "keys", *_OF_WEIGHTS[1:])
+        return cell
 
     def read_variables(self, step: int, names: Collection[str]) -> dict[str, xr.Variable]:
         """Some variables of a step's file, those of them that it holds."""
@@ -137,14 +142,15 @@ class Store:
     def update_cell(self, step: int, values: xr.Dataset) -> None:
         """Put variables into a step's file, in place of those of these names; everything else is left as it is."""
         with self.alone("cells"), writing(self.path):
-            stated = json.loads(read_attributes(self.file(step))["keys"])
+            header = self.read_header(step)
+            stated = {} if header is None else header.keys
             keys = {**stated, **{str(name): variable.attrs["key"] for name, variable in values.data_vars.items()}}
             update_netcdf(values.assign_attrs(keys=json.dumps(keys)), self.file(step))
 
     def replace_variables(self, step: int, values: xr.Dataset) -> None:
         """Put variables into a step's file, whatever the sizes of those of these names were."""
         with self.alone("cells"), writing(self.path):
-            kept = read_netcdf(self.file(step))
+            kept = self.read_cell(step)
             kept = kept.drop_vars([name for name in values.variables if name in kept.variables])
             keys = {**json.loads(kept.attrs["keys"]), **{str(n): v.attrs["key"] for n, v in values.data_vars.items()}}
             merged = kept.merge(values, combine_attrs="override", join="exact", compat="equals")
@@ -159,7 +165,7 @@ class Store:
             self._write_cell(step, values, header)
 
     def _write_cell(self, step: int, values: xr.Dataset, header: Header) -> None:
-        kept = read_netcdf(self.file(step)) if self.file(step).is_file() else None
+        kept = self.read_cell(step) if self.file(step).is_file() else None
         if kept is not None:
             values = values.drop_vars([name for name in values.data_vars if name in kept.data_vars])
             now = {name: value for name in _OF_WEIGHTS if (value := values.attrs.get(name)) == value}  # NaN isn't
@@ -175,3 +181,10 @@ class Store:
         }
         with writing(self.path):
             write_netcdf(values, self.file(step))
+
+
+def _require(path: Path, said: Mapping[Any, Any], *names: str) -> None:
+    """Raise AttnshiftError for a file that doesn't say one of these of itself."""
+    for name in names:
+        if name not in said:
+            raise unreadable(path, f"it doesn't state its {name}")

@@ -33,7 +33,7 @@ def dataset() -> xr.Dataset:
             "role": ["bos", "context", "question", "pad"],
             "item_stratum": ("item", np.array(["s", "s", "t"], object)),
         },
-        {"step": 3, "epoch": float("nan"), "recipe": '{"a": 1}', "list": [1, 2]},
+        {"step": 3, "epoch": float("nan"), "recipe": '{"a": "1"}', "list": [1, 2]},
     )
 
 
