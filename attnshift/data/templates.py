@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from attnshift.data.limits import limited
 from attnshift.errors import AttnshiftError
 
 if TYPE_CHECKING:
@@ -183,10 +184,13 @@ def jinja_template(name: str, source: str) -> Template:
 
     environment = _sandbox()
     try:
-        if "answer" not in find_undeclared_variables(environment.parse(source)):
-            source = source.removesuffix("\n")
-            source += "{{ answer }}" if source[-1:].isspace() else " {{ answer }}"
-        fill = _Jinja(name, source)
+        with limited(name):  # Jinja computes constants while it compiles
+            if "answer" not in find_undeclared_variables(environment.parse(source)):
+                source = source.removesuffix("\n")
+                source += "{{ answer }}" if source[-1:].isspace() else " {{ answer }}"
+            fill = _Jinja(name, source)
+    except AttnshiftError:
+        raise
     except Exception as error:  # deep nesting ends in Python's own errors
         raise AttnshiftError(f"the template {name!r} is not valid Jinja: {error}") from error
     return Template(name, source, fill, adds_special_tokens=True)
@@ -204,7 +208,10 @@ class _Jinja:
 
     def __call__(self, context: str, question: str, answer: str) -> str:
         try:
-            return str(self._compiled.render(context=context, question=question, answer=answer))
+            with limited(self._made_of[0]):
+                return str(self._compiled.render(context=context, question=question, answer=answer))
+        except AttnshiftError:
+            raise
         except Exception as error:  # a template is somebody's program: whatever it raises is its fault
             raise PromptError(
                 f"the template {self._made_of[0]!r} fails: {type(error).__name__}: {error}",
@@ -241,7 +248,10 @@ class _Chat:
         user = f"{context}\n\n{question}" if context else question
         chat = [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]
         try:
-            return str(self.tokenizer.apply_chat_template(chat, tokenize=False))
+            with limited("chat"):
+                return str(self.tokenizer.apply_chat_template(chat, tokenize=False))
+        except AttnshiftError:
+            raise
         except Exception as error:  # as above: the template is a program that came with the model
             raise PromptError(
                 f"the tokenizer's chat template fails on a user turn and an assistant turn: {error}",
