@@ -7,7 +7,7 @@ import logging
 import random
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from attnshift.errors import AttnshiftError
+from attnshift.models.task_files import refuse_programs, sandboxed
 
 _NO_METRICS = ("alias", "sample_len", "sample_count", "name")
 BATCH = 16
@@ -46,7 +47,7 @@ class BenchmarkScore:
 def read_tasks(names: Sequence[str]) -> list[BenchmarkTask]:
     """Tasks as ``--benchmarks`` names them: ``arc_easy``, ``arc_easy:acc_norm``, a task's yaml file, a folder of them.
 
-    Raises AttnshiftError for files that name no task.
+    Raises AttnshiftError for files that name no task, and for those that are programs.
     """
     tasks: list[BenchmarkTask] = []
     for given in names:
@@ -59,6 +60,7 @@ def read_tasks(names: Sequence[str]) -> list[BenchmarkTask]:
                     f"{given!r} names no benchmark task",
                     expected="a yaml file of lm-evaluation-harness, with its task:",
                 )
+            refuse_programs(found[0].folder or path)
             tasks += found
         else:
             name, _, metric = given.partition(":")
@@ -93,7 +95,7 @@ def evaluate(
         ) from error
     folders = sorted({str(task.folder) for task in tasks if task.folder is not None})
     names = [task.name for task in tasks]
-    with _undisturbed():
+    with _undisturbed(), sandboxed() if folders else nullcontext():
         try:
             manager = TaskManager(include_path=folders or None, include_defaults=any(not t.folder for t in tasks))
             found = lm_eval.simple_evaluate(
