@@ -12,6 +12,7 @@ from typing import Literal
 from attnshift.checkpoints.fingerprint import Fingerprint, fingerprint, same_weights
 from attnshift.checkpoints.foreign import CONVERTED, copy_config, find_foreign
 from attnshift.checkpoints.jsonfile import read_object
+from attnshift.checkpoints.safepath import refuse_pipes
 from attnshift.checkpoints.tensors import Tensors, open_tensors, weight_files
 from attnshift.errors import CheckpointError
 
@@ -109,6 +110,7 @@ def read_checkpoint(directory: Path, step: int, epoch: float | None = None, revi
     kind, names = classify(directory), _listing(directory)
     if kind is None:
         raise _no_checkpoint(directory, names)
+    refuse_pipes(directory, CheckpointError)
     chosen = next(name for name in _WEIGHTS[kind] if name in names)
     return Checkpoint(directory, step, kind, weight_files(directory / chosen), epoch, revision)
 

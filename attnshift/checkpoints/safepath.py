@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from attnshift.errors import AttnshiftError
@@ -41,4 +42,14 @@ def inside(root: Path, relative: str, *, start: Path | None = None) -> Path:
         raise refusal from error
     if Path(relative).is_absolute() or not path.is_relative_to(limit):
         raise refusal
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise AttnshiftError(f"the path {relative!r} in {root} is a pipe or a device", expected="a file or a folder")
     return path
+
+
+def refuse_pipes(folder: Path, error: type[AttnshiftError] = AttnshiftError) -> None:
+    """Raise the error for a folder that holds, or links to, a pipe or device: a reader would wait or go on for ever."""
+    with suppress(OSError):
+        for entry in sorted(folder.iterdir()):
+            if entry.exists() and not (entry.is_file() or entry.is_dir()):
+                raise error(f"{entry} is a pipe or a device", expected="files and folders", remedy="remove it")

@@ -136,6 +136,8 @@ def _shard_root(directory: Path) -> Path:
 
 def _open(path: Path, stack: ExitStack) -> tuple[frozenset[str], Callable[[str], Tensor]]:
     """The names in one file, and the function that reads one of them."""
+    if path.exists() and not path.is_file():
+        raise _unreadable(path, "it is no file", "a file of weights")
     if path.suffix != ".safetensors":
         state = _load_pickle(path)
         return frozenset(state), state.__getitem__

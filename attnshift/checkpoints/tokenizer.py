@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attnshift.checkpoints.run import Run
+from attnshift.checkpoints.safepath import refuse_pipes
 from attnshift.errors import AttnshiftError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """
     if not directory.is_dir():  # transformers would take it for a hub name
         raise AttnshiftError(f"there is no tokenizer in {str(directory)!r}", expected="a directory with its files")
+    refuse_pipes(directory)
     from transformers import AutoTokenizer  # seconds to load
 
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from attnshift.checkpoints.jsonfile import read_object
+from attnshift.errors import AttnshiftError
 
 _KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 
@@ -14,10 +16,11 @@ def window_of(folders: Iterable[Path]) -> int | None:
     """The window in tokens that the first readable config.json states; None where none does."""
     for folder in folders:
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            config = read_object(folder / "config.json")
+        except AttnshiftError:
             continue  # loading the model says better what is wrong with it
-        if (window := stated_window(config.get("text_config") or config)) is not None:
+        text = config.get("text_config")
+        if (window := stated_window(text if isinstance(text, dict) and text else config)) is not None:
             return window
     return None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,7 +17,7 @@ from attnshift.data.formats import numbered_examples
 from attnshift.data.instructions import unnested
 from attnshift.data.items import Example
 from attnshift.data.retelling import Retelling, texts_in
-from attnshift.data.rows import Document, Row, read_document
+from attnshift.data.rows import Document, Row, csv_text, read_document
 from attnshift.errors import AttnshiftError
 
 _PROVENANCE = ("origin", "old_answer", "new_answer", "kind", "seed")
@@ -185,10 +183,7 @@ def _csv(document: Document, changes: Mapping[int, list[Row]], more: list[Row]) 
         # A column without a name is nobody's, and stays.
         lines += [[r.get(n, v) if n else v for n, v in zip(names, filled, strict=True)] + _cells(r, new) for r in rows]
     lines += [_cells(row, names) + _cells(row, new) for row in more]
-    buffer = io.StringIO(newline="")
-    source = document.path.read_bytes()
-    csv.writer(buffer, lineterminator="\r\n" if b"\r\n" in source else "\n").writerows(lines)
-    return buffer.getvalue()
+    return csv_text(lines, "\r\n" if b"\r\n" in document.path.read_bytes() else "\n")
 
 
 def _cells(row: Row, names: Sequence[str]) -> list[Any]:

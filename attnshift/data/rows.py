@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -75,9 +75,21 @@ def read_document(path: str | PathLike[str]) -> Document:
     return document
 
 
+def csv_text(records: Iterable[Sequence[object]], end: str = "\n") -> str:
+    """Records as csv. Cells with a carriage return are quoted, which Python leaves bare before another line's end."""
+    lines = []
+    for record in records:
+        line = io.StringIO(newline="")
+        csv.writer(line, lineterminator="\r\n").writerow(record)
+        lines.append(line.getvalue().removesuffix("\r\n") + end)
+    return "".join(lines)
+
+
 def _reader(path: Path) -> Callable[[Path, str], Document]:
     if not path.exists():
         raise AttnshiftError(f"there is no file {str(path)!r}", remedy="check the path")
+    if not (path.is_file() or path.is_dir()):
+        raise AttnshiftError(f"{path} is a pipe or a device", expected="a file", remedy="save what it gives to a file")
     if path.suffix.lower() not in _READERS:
         raise AttnshiftError(
             f"{path}: files ending in {path.suffix!r} can't be read",

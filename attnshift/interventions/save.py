@@ -19,7 +19,7 @@ MANIFEST = "attnshift-graft.json"
 
 def refuse_existing(folder: str | Path | None) -> None:
     """Raise AttnshiftError where something is at the place to save to: nothing is overwritten."""
-    if folder is not None and Path(folder).exists():
+    if folder is not None and os.path.lexists(folder):
         raise AttnshiftError(
             f"{str(folder)!r} exists already", expected="a new folder", remedy="name another place with --save"
         )

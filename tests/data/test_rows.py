@@ -1,13 +1,14 @@
 """Files of every kind give the same rows, and broken ones say where they are broken."""
 
 import csv
+import io
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnshift.data.rows import read_rows
+from attnshift.data.rows import csv_text, read_rows
 from attnshift.errors import AttnshiftError
 
 ROWS = [{"question": "Who?", "answer": "Ada"}, {"question": "Wo, „hier“?\r\n\u2028", "answer": 'say "yes"'}]
@@ -146,3 +147,8 @@ def test_whatever_the_text_holds_json_jsonl_and_csv_agree(tmp_path_factory, rows
         path = tmp_path_factory.getbasetemp() / f"text{suffix}"
         write_rows(path, rows)
         assert read_rows(path) == rows
+
+
+@given(st.lists(st.lists(TEXT, min_size=2, max_size=2), min_size=1, max_size=4), st.sampled_from(["\n", "\r\n"]))
+def test_written_records_are_read_again(records, end):
+    assert list(csv.reader(io.StringIO(csv_text(records, end), newline=""), strict=True)) == records
