@@ -21,12 +21,9 @@ class AttnshiftError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        lines = [self.problem]
-        if self.expected:
-            lines.append(f"  expected: {self.expected}")
-        if self.remedy:
-            lines.append(f"  try: {self.remedy}")
-        return "\n".join(lines)
+        told = (("", self.problem), ("  expected: ", self.expected), ("  try: ", self.remedy))
+        # A line each, whatever lines a quoted name or a library's message has.
+        return "\n".join(start + " ".join(text.split("\n")) for start, text in told if text or not start)
 
 
 class CheckpointError(AttnshiftError):

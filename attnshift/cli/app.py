@@ -11,10 +11,12 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import Annotated, Any
 
 import typer
 
+from attnshift.console.units import indented, visible
 from attnshift.errors import AttnshiftError
 
 app = typer.Typer(
@@ -59,7 +61,8 @@ def _ended(debug: bool) -> int:
         code = _INTERRUPTED
     except Exception as error:
         if callable(show := getattr(error, "show", None)):  # click's own: a wrong option, say
-            show()
+            show(file=(told := StringIO()))
+            fail(told.getvalue().rstrip("\n"), debug=False)
             code = int(getattr(error, "exit_code", 2))
         elif _came_of_interrupt(error):
             code = _INTERRUPTED
@@ -108,7 +111,7 @@ def show(facts: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: 
 def say(text: str) -> None:
     """Print a result on stdout; raises AttnshiftError where that can't be written."""
     try:
-        typer.echo(text)
+        typer.echo(visible(text))
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else what is buffered fails again at exit
         if isinstance(error, BrokenPipeError):  # a pager or `head` has seen enough
@@ -125,14 +128,12 @@ def _is_narrow(stream: Any) -> bool:
 
 def note(text: str) -> None:
     """Print a note on stderr."""
-    typer.echo(f"note: {text}", err=True)
+    typer.echo(visible(indented(f"note: {text}")), err=True)
 
 
 def fail(text: str, debug: bool) -> None:
     """Print what went wrong on stderr."""
-    if debug:
-        traceback.print_exc()
-    typer.echo(text, err=True)
+    typer.echo(visible(traceback.format_exc() + text if debug else text), err=True)
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

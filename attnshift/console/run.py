@@ -70,11 +70,11 @@ def run_text(facts: Mapping[str, Any]) -> str:
         lines.append(
             f"{c['step']:>8}  {epoch:>6}  {c['kind']:8}{bytes_text(c['bytes']):>9}  {c['revision'] or c['path']}"
         )
-    lines += [f"{step:>8}  can't be read: {indented(error)}" for step, error in facts["broken"].items()]
+    lines += [f"{step:>8}  can't be read: {error}" for step, error in facts["broken"].items()]
     lines += [f"alias      {name} = step {step}" for name, step in facts["aliases"].items()]
     stated = {key: value for key, value in facts["manifest"].items() if value not in (None, [])}
     lines += [f"manifest   {key}: {value}" for key, value in stated.items()]
-    return "\n".join(lines + [f"note: {note}" for note in facts["notes"]])
+    return "\n".join(map(indented, lines + [f"note: {note}" for note in facts["notes"]]))
 
 
 def downloads_facts(repo: str, downloads: Sequence[Download]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from attnshift.console.units import bytes_text, indented, seconds_text, shortened
+from attnshift.console.units import bytes_text, indented, seconds_text, shortened, visible
 
 if TYPE_CHECKING:
     from attnshift.tracing.follow import Followed
@@ -168,7 +168,7 @@ class ProgressLine:
         """Report one checkpoint."""
         left = (time.perf_counter() - self._started) / progress.done * (progress.total - progress.done)
         told = f"failed: {progress.error.splitlines()[0]}" if progress.error else _headline(progress.values)
-        line = (
+        line = visible(
             f"ckpt {progress.done}/{progress.total} · step {progress.step} · {told} · "
             f"{seconds_text(progress.seconds)} · {seconds_text(left)} left"
         )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import plotly.graph_objects as go
 
 from attnshift.atomic import atomic
+from attnshift.data.rows import csv_text
 from attnshift.errors import AttnshiftError
 from attnshift.figures.heatmaps import without_slider
 from attnshift.figures.noise import NOISE
@@ -86,14 +85,17 @@ def _json(figure: go.Figure) -> bytes:
 
 
 def _csv(figure: go.Figure) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    records: list[Sequence[object]] = [COLUMNS]
     for curve in sorted(figure.data, key=lambda curve: bool(curve.meta == NOISE)):
         if curve.meta != BAND:  # a band's numbers are its line's low and high
             rows = _cells(curve) if curve.type == "heatmap" else _points(curve)
-            writer.writerows([curve.name, _axis_of(figure, curve), *row] for row in rows)
-    return text.getvalue().encode()
+            records += [[_plain(cell) for cell in (curve.name, _axis_of(figure, curve), *row)] for row in rows]
+    return csv_text(records).encode()
+
+
+def _plain(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula: names come from data files, whoever wrote those."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _axis_of(figure: go.Figure, curve: go.Scatter | go.Heatmap) -> str:
