@@ -11,7 +11,6 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import StringIO
 from typing import Annotated, Any
 
 import typer
@@ -61,7 +60,7 @@ def _ended(debug: bool) -> int:
         code = _INTERRUPTED
     except Exception as error:
         if callable(show := getattr(error, "show", None)):  # click's own: a wrong option, say
-            show(file=(told := StringIO()))
+            show(file=(told := io.StringIO()))
             fail(told.getvalue().rstrip("\n"), debug=False)
             code = int(getattr(error, "exit_code", 2))
         elif _came_of_interrupt(error):

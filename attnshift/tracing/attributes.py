@@ -30,7 +30,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and value > 0
+    return isinstance(value, int | np.integer) and bool(value > 0)
 
 
 def _json(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
