@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -190,11 +191,36 @@ def test_what_the_template_swallows_is_unreadable(tokenizer, tmp_path):
     assert found["shared_first_token"].of == 1
 
 
+def test_control_tokens_in_the_data(tokenizer):
+    ended = replace(EXAMPLE, id="c", question="Who?", answer="Graz</s>")
+    found = lint([EXAMPLE, ended], tokenizer=tokenizer)["special_token_in_text"]
+    assert found.ids == ("c",)
+    assert found.seen == "'</s>' in 'Graz</s>'"
+    assert lint([ITEM, OTHER], tokenizer=tokenizer)["special_token_in_text"].count == 0
+
+
+def test_words_that_the_tokenizer_does_not_know():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    known = sorted({*re.findall(r"\w+|[^\w\s]+", ITEM.context + ITEM.question + "Graz Oran Question: Answer:")})
+    words = Tokenizer(models.WordLevel({each: i for i, each in enumerate(["[UNK]", *known])}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+    found = lint([ITEM, OTHER], tokenizer=tokenizer)["unknown_token"]
+    assert found.ids == ("b",)
+    assert "'[UNK]'" in found.seen
+    as_gpt2 = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]", eos_token="[UNK]")
+    assert lint([ITEM, OTHER], tokenizer=as_gpt2)["unknown_token"].count == 0
+
+
 def test_without_a_tokenizer_it_says_what_it_did_not_look_for():
     skipped = {f.name for f in lint([ITEM]).findings if f.status == "skipped"}
     assert skipped == {
         "too_long",
         "unreadable_prompt",
+        "special_token_in_text",
+        "unknown_token",
         "shared_first_token",
         "answer_begins_other",
         "unequal_length",
