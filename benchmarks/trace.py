@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.bare import BareWork
 from benchmarks.bench import Bench
-from benchmarks.models import MEDIUM, QUICK
+from benchmarks.models import QUICK, STANDARD
 from benchmarks.rows import Goal, Section
 from benchmarks.rundir import word_tokenizer, write_run
 
@@ -40,7 +40,7 @@ def trace(bench: Bench) -> Section:
     import attnshift
     from attnshift.tracing.job import prepare
 
-    checkpoints, shape = (3, QUICK) if bench.quick else (CHECKPOINTS, MEDIUM)
+    checkpoints, shape = (3, QUICK) if bench.quick else (CHECKPOINTS, STANDARD)
     words = [f"w{i}" for i in range(shape.vocabulary - 2)]
     run = write_run(bench.folder / "traced", shape, checkpoints)
     word_tokenizer(words).save_pretrained(run)
