@@ -64,6 +64,6 @@ def killed_in_file(suffix: str) -> Callable[[], None]:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Every file below a directory."""
-    files = (file for file in directory.rglob("*") if file.is_file())
+    """Every file below a directory but for locks."""
+    files = (file for file in directory.rglob("*") if file.is_file() and file.suffix != ".lock")
     return {str(file.relative_to(directory)): file.read_bytes() for file in files}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from errno import ENOSPC
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from made import base_of, city_rows
 
 OPERATIONS = 16
 """of a trace of one step: inputs, what is known, the step, the failures; each written, fsynced, renamed, fsynced"""
-QUICK = (1, 7, 10, 14)
+QUICK = (7, 10)
 
 
 def words_of(run: Path, out: Path, *more: object) -> list[object]:
@@ -104,7 +105,7 @@ def test_a_trace_stops_at_the_first_step_that_has_no_room(made, tmp_path, comman
     assert command(*words_of(run, tmp_path, "--json")).json["computed"] == [0, 2, 4]
 
 
-@pytest.mark.parametrize("part", ["inputs.nc", "step-00000000.nc"])
+@pytest.mark.parametrize("part", ["inputs.nc", pytest.param("step-00000000.nc", marks=pytest.mark.slow)])
 def test_a_trace_really_without_room(made, tmp_path, command, part):
     run, more = made("llama"), ("--measures", "margin,attention_mass,generation", "--max-new-tokens", "40")
     assert command(*words_of(run, tmp_path / "whole", *more)).code == 0
@@ -144,16 +145,23 @@ def base(tmp_path_factory) -> Path:
     return base_of(tmp_path_factory.mktemp("accidents") / "base")
 
 
-@pytest.fixture
-def place(tmp_path) -> Iterator[Path]:
-    """A folder with data, results and a trace to write from."""
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Path:
+    """A folder with data, results and traces to write from."""
+    path = tmp_path_factory.mktemp("original")
     for name, rows in (("data.json", city_rows()), ("cf.json", conflict_rows())):
-        (tmp_path / name).write_text(json.dumps(rows), encoding="utf-8")
-    results(tmp_path / "results.json")
-    attnshift.open_trace(saved_trace(made_trace(), tmp_path / "trace"))
-    made_store(tmp_path / "store", {0: ["Lyon", "Wien"], 10: ["Paris", "Graz"]}, labels={0: ["both"] * 2, 10: [""] * 2})
-    (tmp_path / "out").mkdir()
-    return tmp_path
+        (path / name).write_text(json.dumps(rows), encoding="utf-8")
+    results(path / "results.json")
+    attnshift.open_trace(saved_trace(made_trace(steps=(0, 10, 20)), path / "trace"))
+    made_store(path / "store", {0: ["Lyon", "Wien"], 10: ["Paris", "Graz"]}, labels={0: ["both"] * 2, 10: [""] * 2})
+    (path / "out").mkdir()
+    return path
+
+
+@pytest.fixture
+def place(original, tmp_path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(original, tmp_path / "place", copy_function=shutil.copy2))
 
 
 WRITERS = {
@@ -174,19 +182,23 @@ def writer(name: str, place: Path, base: Path) -> list[object]:
     return list(WRITERS[name].format(place, base).split())
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(
+    "name", [n if n not in ("report", "split") else pytest.param(n, marks=pytest.mark.slow) for n in WRITERS]
+)
 def test_a_writer_without_room_says_so_and_leaves_what_was(place, base, command, name):
     before = contents(place)
-    done = forked(writer(name, place, base), place.parent / f"{place.name}-log", files_of_at_most(1500))
+    done = forked(writer(name, place, base), place.parent / "log", files_of_at_most(1500))
     assert is_one_block(done, "File too large", place)
     assert contents(place) == before
     assert command(*writer(name, place, base)).code == 0
     assert contents(place) != before
 
 
-@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize(
+    "name", [n if n in ("augment", "ingest", "plot json") else pytest.param(n, marks=pytest.mark.slow) for n in WRITERS]
+)
 def test_a_writer_that_is_killed_half_way_leaves_no_half_file_under_a_name(place, base, command, name):
-    log, before = place.parent / f"{place.name}-log", contents(place)
+    log, before = place.parent / "log", contents(place)
     done = forked(writer(name, place, base), log, killed_in_file(WRITES[name]))
     assert done.code == KILLED
     left = {file: content for file, content in contents(place).items() if before.get(file) != content}
@@ -216,6 +228,7 @@ def finished(done: Done) -> bool:
     return done.code == 0
 
 
+@pytest.mark.slow
 def test_a_finetuning_without_room_goes_on_when_there_is(place, base, command):
     words = f"finetune --base {base} --data {place}/data.json -o {place}/out --steps 4 --saves 2 --device cpu".split()
     done = forked(words, place / "log", files_of_at_most(60_000))
@@ -227,6 +240,7 @@ def test_a_finetuning_without_room_goes_on_when_there_is(place, base, command):
     assert len(attnshift.open_series(place / "out").steps) == 3
 
 
+@pytest.mark.slow
 def test_a_finetuning_killed_before_its_first_step_is_gone_on_with(place, base, command):
     words = f"finetune --base {base} --data {place}/data.json -o {place}/out --steps 2 --saves 1 --device cpu".split()
     for part in ("finetune.json", "train.jsonl", "ift.jsonl", "attnshift.json"):
@@ -237,6 +251,7 @@ def test_a_finetuning_killed_before_its_first_step_is_gone_on_with(place, base, 
     assert len(attnshift.open_series(place / "out").steps) == 2
 
 
+@pytest.mark.slow
 def test_a_graft_without_room_leaves_no_folder(made, tmp_path, command):
     run = made("llama")
     (tmp_path / "out").mkdir()
@@ -249,6 +264,7 @@ def test_a_graft_without_room_leaves_no_folder(made, tmp_path, command):
     assert os.listdir(tmp_path / "out") == ["saved"]
 
 
+@pytest.mark.slow
 def test_an_organism_without_room_leaves_no_run(tmp_path, monkeypatch):
     from tiny_organism import TINY
 
