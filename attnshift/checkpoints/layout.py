@@ -144,6 +144,12 @@ def _children(path: Path) -> tuple[Path, list[Path]]:
             f"{str(path)!r} {problem}",
             expected="a run directory or a checkpoint's folder; for a model on the hub --revisions beside its name",
         ) from error
+    if any("\ud800" <= character <= "\udfff" for character in str(root)):  # how Python keeps bytes that are no text
+        raise AttnshiftError(
+            f"the folder's name {str(root)!r} is no UTF-8: weights can't be opened there",
+            expected="a name that is text",
+            remedy="rename the folder",
+        )
     return root, [child for child in children if child.is_dir() and not is_ignored(child)]
 
 

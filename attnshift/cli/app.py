@@ -39,8 +39,9 @@ def main() -> None:
     """Run the command line; errors become one short block on stderr and an exit code."""
     debug = "--debug" in sys.argv
     warnings.showwarning = _show_warning
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that a terminal can't show is no reason to fail
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that a terminal can't show is no reason to fail
     with _terminable() as terminated:
         code = _ended(debug)
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word

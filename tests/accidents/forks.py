@@ -35,7 +35,7 @@ def forked(words: list[object], log: Path, before: Callable[[], None] = lambda: 
                 stream.flush()
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    out = "" if stdout else log.with_suffix(".out").read_text(encoding="utf-8")
+    out = "" if stdout else log.with_suffix(".out").read_text(encoding="utf-8", errors="replace")
     return Done(status, out, log.with_suffix(".err").read_text(encoding="utf-8"))
 
 
