@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -245,15 +245,26 @@ class _Chat:
     tokenizer: Any
 
     def __call__(self, context: str, question: str, answer: str) -> str:
-        user = f"{context}\n\n{question}" if context else question
-        chat = [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]
-        try:
-            with limited("chat"):
-                return str(self.tokenizer.apply_chat_template(chat, tokenize=False))
-        except AttnshiftError:
-            raise
-        except Exception as error:  # as above: the template is a program that came with the model
-            raise PromptError(
-                f"the tokenizer's chat template fails on a user turn and an assistant turn: {error}",
-                remedy="--template plain, --template alpaca, or a Jinja file",
-            ) from error
+        return chat_text(self.tokenizer, [user_turn(context, question), {"role": "assistant", "content": answer}])
+
+
+def user_turn(context: str, question: str) -> dict[str, str]:
+    """What a user says to a chat model: the context, if there is one, and the question."""
+    return {"role": "user", "content": f"{context}\n\n{question}" if context else question}
+
+
+def chat_text(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, ask: bool = False) -> str:
+    """A conversation as the tokenizer's chat template writes it; with ``ask`` it ends by asking for an answer.
+
+    Raises PromptError where the template fails.
+    """
+    try:
+        with limited("chat"):
+            return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=ask))
+    except AttnshiftError:
+        raise
+    except Exception as error:  # as above: the template is a program that came with the model
+        raise PromptError(
+            f"the tokenizer's chat template fails on {' and '.join(turn['role'] for turn in turns)} turns: {error}",
+            remedy="--template plain, --template alpaca, or a Jinja file",
+        ) from error

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attnshift.data.items import Example
 from attnshift.data.prompts import Encoder
-from attnshift.data.templates import PromptError, default_template
+from attnshift.data.templates import PromptError, chat_text, default_template, user_turn
 from attnshift.diagnosis.check import Check, failed
 from attnshift.errors import AttnshiftError
 
@@ -81,15 +81,8 @@ def _generation_prompt(subject: Subject) -> Check:
     name, tokenizer = "generation_prompt", subject.tokenizer
     if subject.encoder.template.name != "chat":
         return Check(name, "skipped", f"the template {subject.encoder.template.stated} is no chat template")
-    sample = subject.sample
-    asked_for = f"{sample.context}\n\n{sample.question}" if sample.context else sample.question
-    user = [{"role": "user", "content": asked_for}]
-    try:
-        asked, bare = (
-            str(tokenizer.apply_chat_template(user, tokenize=False, add_generation_prompt=add)) for add in (True, False)
-        )
-    except Exception as error:  # a template is a program that came with the model
-        return Check(name, "fail", f"the chat template fails: {str(error).partition(chr(10))[0]}", _OTHER)
+    user = [user_turn(subject.sample.context, subject.sample.question)]
+    asked, bare = (chat_text(tokenizer, user, ask=ask) for ask in (True, False))
     begun = subject.text[: len(asked)]
     if asked == bare:
         seen = f"the chat template has none; measured is behind {subject.prompt[-40:]!r}"
@@ -98,9 +91,6 @@ def _generation_prompt(subject: Subject) -> Check:
         seen = f"it asks with {asked[len(bare) :]!r}, but before an answer it writes {subject.prompt[-40:]!r}"
         return Check(name, "warn", seen, "a Jinja file with --template that writes what training wrote")
     return Check(name, "ok", f"{asked[len(bare) :]!r}, the same as before an answer")
-
-
-_OTHER = "--template plain, --template alpaca, or a Jinja file"
 
 
 def _bos(subject: Subject) -> Check:

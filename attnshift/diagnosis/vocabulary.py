@@ -87,10 +87,11 @@ def _digest(path: Path) -> str:
 
 def _chat_template(folder: Path) -> str:
     """The chat template in a folder; empty without one, or where it can't be read."""
-    try:
-        return (folder / _TEMPLATE).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        pass
+    if (folder / _TEMPLATE).is_file():  # a pipe would be waited for
+        try:
+            return (folder / _TEMPLATE).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
     try:
         stated = read_object(folder / "tokenizer_config.json").get("chat_template")
     except AttnshiftError:

@@ -262,6 +262,15 @@ def test_generation_prompts_that_training_did_not_see(chat):
     assert "has none" in found.seen
 
 
+def test_a_chat_template_that_fails_when_it_is_asked(chat):
+    failing = CHAT.replace("<|assistant|>\n{% endif %}", "{{ raise_exception('not today') }}{% endif %}")
+    assert failing != CHAT
+    found = checks(with_chat_template(chat, failing))
+    assert found["generation_prompt"].status == "fail"
+    assert "not today" in found["generation_prompt"].seen
+    assert found["bos"].status == "warn"
+
+
 def test_a_bos_that_is_written_twice_and_one_that_is_missing(run, chat):
     (run / "attnshift.json").write_text(json.dumps({"template": "double.jinja"}))
     (run / "double.jinja").write_text("<s>{{ context }} {{ question }}\n{{ answer }}")
