@@ -28,7 +28,7 @@ class Foreign:
 def find_foreign(folder: Path) -> Foreign | None:
     """The layout of the files in a folder and in the folders inside it; None where they are of none known here.
 
-    Only names are looked at, but for the text of DeepSpeed's own `zero_to_fp32.py`, which is never run.
+    Only names are looked at.
     """
     files = sorted(_files(folder))
     for pattern, name, conversion in _LAYOUTS:
@@ -59,17 +59,13 @@ def _files(folder: Path, inside: str = "", depth: int = _DEPTH) -> Iterator[str]
 
 
 def _zero(folder: Path, shard: Path) -> str:
-    """DeepSpeed puts its script beside the folder of shards, whose name is the tag of the checkpoint."""
+    """By the library's script: the copy that DeepSpeed leaves in a run is a program of whoever wrote the run."""
     tag, out = shard.parent, folder / CONVERTED
-    script = next((at / _SCRIPT for at in (tag.parent, folder, tag) if (at / _SCRIPT).is_file()), None)
-    run = "python -m deepspeed.utils.zero_to_fp32" if script is None else f"python {quote(str(script))}"
-    command = f"{run} {quote(str(tag.parent))} {quote(str(out))} --tag {quote(tag.name)} --safe_serialization"
-    if script is not None and "safe_serialization" not in _text(script):
-        file = quote(str(out / "pytorch_model.bin"))  # before DeepSpeed 0.16
-        command = f"mkdir -p {quote(str(out))} && {run} {quote(str(tag.parent))} {file} --tag {quote(tag.name)}"
+    places = f"{quote(str(tag.parent))} {quote(str(out))} --tag {quote(tag.name)}"
+    command = f"python -m deepspeed.utils.zero_to_fp32 {places}"
     if (folder / "adapter_config.json").is_file():
-        return _zero_adapter(folder, f"{run} {quote(str(tag.parent))} {quote(str(out))} --tag {quote(tag.name)}")
-    return f"{command} && {copy_config(folder, out)}"
+        return _zero_adapter(folder, command)
+    return f"{command} --safe_serialization && {copy_config(folder, out)} (DeepSpeed 0.16 or later)"
 
 
 def _zero_adapter(folder: Path, command: str) -> str:
@@ -82,7 +78,7 @@ def _zero_adapter(folder: Path, command: str) -> str:
     config, out = quote(str(folder / "adapter_config.json")), quote(str(folder / CONVERTED))
     return (
         f"{command} --exclude_frozen_parameters --max_shard_size 1000GB && python -c {quote(code)} && "
-        f"rm {quote(whole)} && cp {config} {out}/"
+        f"rm {quote(whole)} && cp {config} {out}/ (DeepSpeed 0.16 or later)"
     )
 
 
@@ -168,15 +164,6 @@ def _verl(folder: Path, shard: Path) -> str:
         f"--target_dir {quote(str(out))}"
     )
 
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
-_SCRIPT = "zero_to_fp32.py"
 
 # The first that fits counts: NeMo's and Megatron's weights are distributed checkpoints, too.
 _LAYOUTS: tuple[tuple[str, str, Callable[[Path, Path], str]], ...] = (

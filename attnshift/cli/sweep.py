@@ -34,14 +34,19 @@ def preview_downloads(repo: Path, revisions: Sequence[str], as_json: bool) -> bo
     return True
 
 
-def measure(job: Any, backend: Any, tasks: Any, task_limit: int | None, scores: Sequence[Path]) -> Any:
-    """Measure one run, and its benchmarks; a backend is opened for it alone, as it holds the run's model."""
+def measure(job: Any, backend: Any, tasks: Any, task_limit: int | None, scores: Sequence[Path], said: set[str]) -> Any:
+    """Measure one run, and its benchmarks; a backend is opened for it alone, as it holds the run's model.
+
+    Notes that were said aren't said again.
+    """
     from attnshift.console.trace import ProgressLine
     from attnshift.tracing.benchmarks import read_benchmarks, run_benchmarks
     from attnshift.tracing.trace import run_job
 
-    for line in job.notes:
-        note(line)
+    for line in dict.fromkeys(job.notes):
+        if line not in said:
+            note(line)
+    said.update(job.notes)
     with backend:
         with ProgressLine() as progress:
             outcome = run_job(job, progress, backend)

@@ -93,6 +93,7 @@ def trace(
     chosen = choose_backend(backend, workers, None, device)
     items, examples = load_data(conflicts, ift, fields)
     tasks = read_tasks(listed(benchmarks))
+    said: set[str] = set()
     if dry_run and preview_downloads(ckpts[0], listed(revisions), as_json):
         return
 
@@ -121,7 +122,7 @@ def trace(
         )
 
     def measured(job: Any) -> Any:
-        return measure(job, chosen, tasks, benchmark_limit, benchmark_csv or [])
+        return measure(job, chosen, tasks, benchmark_limit, benchmark_csv or [], said)
 
     if follow:
         run = ckpts[0]

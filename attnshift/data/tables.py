@@ -104,6 +104,8 @@ def _rows(path: Path, files: list[Path]) -> list[dict[str, Any]]:
         ) from error
     rows: list[dict[str, Any]] = []
     for file in files:
+        if not file.is_file():  # a pipe, say, would be waited for
+            raise _broken(file, "it is no file")
         try:
             if file.suffix.lower() == PARQUET:
                 rows += parquet.read_table(file, partitioning=None).to_pylist()
