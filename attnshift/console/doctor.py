@@ -88,7 +88,7 @@ def _lint_lines(lint: Mapping[str, Any]) -> Iterator[str]:
 
 def _counted(finding: Mapping[str, Any]) -> str:
     more = ", …" if finding["count"] > len(finding["ids"]) else ""
-    return f"{finding['count']} of {finding['of']} ({finding['share']:.0%}): {', '.join(finding['ids'])}{more}"
+    return f"{finding['count']} of {finding['of']} ({finding['share']:.1%}): {', '.join(finding['ids'])}{more}"
 
 
 def _entry(status: str, name: str, text: str) -> Iterator[str]:

@@ -73,7 +73,7 @@ class Lint:
         """A table: defect, count, share, first ids, what shows it, what it does, what to do."""
         heads = ("status", "defect", "count", "share", "first", "seen", "effect", "remedy")
         rows = [
-            (f.status, f.name, str(f.count), f"{f.share:.0%}", ", ".join(f.ids), f.seen, f.effect, f.remedy)
+            (f.status, f.name, str(f.count), f"{f.share:.1%}", ", ".join(f.ids), f.seen, f.effect, f.remedy)
             for f in self.found
         ]
         return html_table(f"{self.name}: {self.rows} {self.kind}", heads, rows)
@@ -169,4 +169,4 @@ def _skipped(reading: Reading[Any]) -> dict[str, list[Hit]]:
 
 
 def _line(finding: Finding) -> str:
-    return f"{finding.name}: {finding.count} of {finding.of} ({finding.share:.0%}), such as {finding.seen}"
+    return f"{finding.name}: {finding.count} of {finding.of} ({finding.share:.1%}), such as {finding.seen}"
