@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from attnshift.checkpoints.checkpoint import classify, weights_folder
-from attnshift.checkpoints.foreign import Foreign, find_foreign
+from attnshift.checkpoints.foreign import find_foreign
 from attnshift.checkpoints.trainer_state import read_trainer_state
 from attnshift.errors import AttnshiftError
 
@@ -18,6 +18,8 @@ BASE_FOLDER = "base"
 _NUMBERED = re.compile(r"(checkpoint|ckpt|global_step|step|iter)[-_]?0*(\d+)", re.IGNORECASE | re.ASCII)
 _LIGHTNING = re.compile(r"(?:.*-)?step=0*(\d+)(?:-(?!last).*)?", re.ASCII)
 _EPOCH = re.compile(r"epoch[-_]?0*(\d+)", re.IGNORECASE | re.ASCII)
+_SHARDS = "global_step"
+"""So DeepSpeed calls the folder of shards that the Trainer keeps inside a checkpoint's."""
 _IGNORED = ("trace",)
 
 
@@ -72,6 +74,9 @@ def read_layout(path: Path, ready: Callable[[Path], bool] | None = None) -> Layo
     """
     root, children = _children(path)
     children = [child for child in children if ready is None or ready(child)]
+    own = numbered_step(root.name)
+    if own is not None and (inner := weights_folder(root)) != root:
+        return Layout(root, {own: inner}, (), ())
     has_weights = classify(root) is not None and (ready is None or ready(root))
     steps: list[tuple[int, Path]] = []
     epochs: list[tuple[int, Path]] = []
@@ -81,8 +86,11 @@ def read_layout(path: Path, ready: Callable[[Path], bool] | None = None) -> Layo
         folder, step = weights_folder(child), numbered_step(child.name)
         held, epoch = classify(folder), _only_epoch(child.name, folder)
         foreign = None if held else find_foreign(child)
-        if foreign and (has_weights or step is epoch is None):
-            notes.append(_left_out(child, foreign, has_weights))
+        if foreign and child.name.startswith(_SHARDS) and (has_weights or own is not None):
+            told = f"{child.name}/ holds {foreign.layout}: ignored, as weights stand beside it"
+            notes += [told] if has_weights else []
+        elif foreign and step is epoch is None:
+            notes.append(f"{child.name}/ holds {foreign.layout} and is left out; to read it: {foreign.conversion}")
         elif step is not None:
             steps.append((step, folder))
         elif epoch is not None:
@@ -95,9 +103,8 @@ def read_layout(path: Path, ready: Callable[[Path], bool] | None = None) -> Layo
     unnumbered += [folder for _, folder in epochs if steps and classify(folder)]
     # Whoever names folders by epochs counts them from 0: the first is saved when one epoch is over.
     numbered = _distinct(steps, root, "step") or {epoch + 1: folder for epoch, folder in by_epoch.items()}
-    own = [root] if has_weights else []
     passes = {folder: epoch + 1.0 for epoch, folder in by_epoch.items()}
-    return Layout(root, numbered, (*sorted(unnumbered), *own), tuple(notes), passes)
+    return Layout(root, numbered, (*sorted(unnumbered), *([root] if has_weights else [])), tuple(notes), passes)
 
 
 def _only_epoch(name: str, folder: Path) -> int | None:
@@ -118,12 +125,6 @@ def _distinct(found: list[tuple[int, Path]], root: Path, what: str) -> dict[int,
             )
         numbered[number] = folder
     return dict(sorted(numbered.items()))
-
-
-def _left_out(child: Path, foreign: Foreign, has_weights: bool) -> str:
-    if has_weights:
-        return f"{child.name}/ holds {foreign.layout}: ignored, as weights stand beside it"
-    return f"{child.name}/ holds {foreign.layout} and is left out; to read it: {foreign.conversion}"
 
 
 def _counted(by_epoch: Mapping[int, Path], root: Path) -> str:

@@ -160,7 +160,7 @@ def _nothing_found(path: str, inventory: Inventory) -> AttnshiftError:
     remedy = f"give {'one of these folders' if left_out else 'the folder of the run'} itself"
     if runs:
         found = f"; it holds {len(runs)} runs: {', '.join(runs[:5])}{', …' if len(runs) > 5 else ''}"
-        remedy = " ".join(f"--ckpts {quote(str(root / name))}" for name in runs)
+        remedy = "name the runs: " + " ".join(f"--ckpts {quote(str(root / name))}" for name in runs)
     return AttnshiftError(
         f"there are no checkpoints in {path!r}{found}{left_out}",
         expected="folders such as checkpoint-500/ with weights, or the folder of one checkpoint",

@@ -341,6 +341,34 @@ def test_layouts_and_their_conversions(tmp_path, files, layout, command):
     assert command.format(*[tmp_path] * command.count("{}") or [tmp_path]) in error.remedy
 
 
+def test_final_weights_beside_checkpoints_in_shards(tmp_path):
+    """FSDP's checkpoints are sharded, and the Trainer's last save isn't: they are told, not passed over."""
+    for step in (5, 10):
+        touch(tmp_path / f"checkpoint-{step}/pytorch_model_fsdp_0/__0_0.distcp")
+    trainer_state(full(tmp_path, 1), global_step=15)
+    run = find_run(tmp_path)
+    assert steps(run) == [15]
+    assert list(run.broken) == [5, 10]
+    assert "accelerate merge-weights" in run.broken[5].remedy
+
+
+def test_a_single_checkpoint_in_shards(tmp_path):
+    at = zero(tmp_path / "checkpoint-5")
+    assert f"zero_to_fp32 {at} {at}/hf --tag global_step5" in refusal(at).remedy
+    assert f"cp {at}/config.json {at}/hf/" in refusal(at).remedy
+
+
+@pytest.mark.parametrize("inner", ["policy", "hf"])
+def test_a_single_checkpoint_whose_weights_lie_inside(tmp_path, inner):
+    at = zero(tmp_path / "checkpoint-5")
+    save_file({"w": torch.zeros(0)}, at / "model.safetensors")
+    if inner == "policy":
+        (at / "model.safetensors").unlink()
+    full(at / inner, 1)
+    run = find_run(at)
+    assert [(checkpoint.step, checkpoint.path) for checkpoint in run.checkpoints] == [(5, at / inner)]
+
+
 def test_a_path_is_quoted_for_the_shell(tmp_path):
     touch(tmp_path / "my run/step-5/lit_model.pth")
     command = refusal(tmp_path / "my run").remedy
@@ -384,7 +412,7 @@ def test_a_folder_of_runs(tmp_path):
     (tmp_path / "logs").mkdir()
     error = refusal(tmp_path)
     assert "2 runs: a, b b" in error.problem
-    assert error.remedy == f"--ckpts {tmp_path}/a --ckpts '{tmp_path}/b b'"
+    assert error.remedy == f"name the runs: --ckpts {tmp_path}/a --ckpts '{tmp_path}/b b'"
 
 
 # The commands that this machine has are run as they are printed
