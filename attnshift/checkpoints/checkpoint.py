@@ -120,15 +120,20 @@ def adapter_function(config: Mapping[str, object]) -> dict[str, object]:
     return {key: _normalised(value) for key, value in config.items() if key not in _CIRCUMSTANCES}
 
 
+def converted(directory: Path) -> Path:
+    """What was converted inside a folder, where there is anything; else the folder itself."""
+    inner = directory / CONVERTED
+    return directory if classify(inner) is None else inner
+
+
 def weights_folder(directory: Path) -> Path:
     """What was converted inside a checkpoint's folder; else the folder where it holds weights or nothing in it does.
 
     PEFT puts an adapter with a name of its own into a folder inside the checkpoint's: the only one is taken.
     """
-    if classify(directory / CONVERTED) is not None:
-        return directory / CONVERTED
-    if classify(directory) is not None:
-        return directory
+    here = converted(directory)
+    if classify(here) is not None:
+        return here
     inner = [directory / name for name in sorted(_listing(directory)) if classify(directory / name) is not None]
     return inner[0] if len(inner) == 1 else directory
 

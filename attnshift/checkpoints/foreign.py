@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 
@@ -13,6 +14,8 @@ CONVERTED = "hf"
 """The folder inside a checkpoint's folder that the conversions write into; it is read in its place."""
 
 _DEPTH = 3
+_MOST_FILES = 10_000
+"""Logs lie in runs, too."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ def find_foreign(folder: Path) -> Foreign | None:
 
     Only names are looked at.
     """
-    files = sorted(_files(folder))
+    files = sorted(islice(_files(folder), _MOST_FILES))
     for pattern, name, conversion in _LAYOUTS:
         found = next((file for file in files if fnmatch(file, pattern)), None)
         if found is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from attnshift.checkpoints.checkpoint import classify, weights_folder
+from attnshift.checkpoints.checkpoint import classify, converted, weights_folder
 from attnshift.checkpoints.foreign import find_foreign
 from attnshift.checkpoints.trainer_state import read_trainer_state
 from attnshift.errors import AttnshiftError
@@ -83,7 +83,9 @@ def read_layout(path: Path, ready: Callable[[Path], bool] | None = None) -> Layo
     unnumbered: list[Path] = []
     notes: list[str] = []
     for child in children:
-        folder, step = weights_folder(child), numbered_step(child.name)
+        step = numbered_step(child.name)
+        is_one = step is not None or numbered_epoch(child.name) is not None
+        folder = weights_folder(child) if is_one else converted(child)
         held, epoch = classify(folder), _only_epoch(child.name, folder)
         foreign = None if held else find_foreign(child)
         if foreign and child.name.startswith(_SHARDS) and (has_weights or own is not None):

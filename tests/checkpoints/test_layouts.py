@@ -128,6 +128,12 @@ def test_several_adapters_in_one_checkpoint(tmp_path):
     assert "policy, reference" in str(find_run(tmp_path / "run").broken[20])
 
 
+def test_a_run_inside_a_run_is_none_of_its_checkpoints(tmp_path):
+    trainer_state(full(tmp_path / "checkpoint-10", 1), global_step=10)
+    trainer_state(full(tmp_path / "another/checkpoint-20", 2), global_step=20)
+    assert steps(find_run(tmp_path)) == [10]
+
+
 def test_a_runs_own_folder_with_the_last_weights(tmp_path):
     """`trainer.save_model()` without a folder, as axolotl, LLaMA-Factory and TRL end."""
     for step in (1, 2):
