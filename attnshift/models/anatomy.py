@@ -103,5 +103,5 @@ def _unknown(model: Any, part: str) -> AttnshiftError:
     return AttnshiftError(
         f"{type(model).__name__}: its {part} is not where other models have theirs",
         expected="a decoder of layers with one attention and one MLP each, such as Llama, GPT-NeoX or Gemma 2",
-        remedy="leave attributions, lenses and patches out for this model",
+        remedy="leave attributions, lenses, ReDeEP's scores and patches out for this model",
     )

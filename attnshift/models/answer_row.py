@@ -151,5 +151,6 @@ def require_equal(found: Tensor, expected: Tensor, logits: Tensor, model: Any, p
         raise AttnshiftError(
             f"{type(model).__name__}: {problem}: {float(apart):.3g} nats apart",
             expected="logits that are the unembedding of the normed residual stream, softcapped at most",
-            remedy="--dtype float32 if the model is in half precision; else leave attributions and lenses out",
+            remedy="--dtype float32 if the model is in half precision; "
+            "else leave attributions, lenses and parametric knowledge out",
         )

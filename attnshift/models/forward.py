@@ -72,9 +72,7 @@ def score_targets(
             attention = attention or _empty(len(targets), part)
             attention.mass[batch], attention.visible[batch] = part.mass, part.visible
     if np.isnan(logprob[:, 0]).any():
-        raise CheckpointError(
-            "the model's log-probabilities are not numbers", expected="finite weights", remedy="an earlier checkpoint"
-        )
+        raise _not_numbers("log-probabilities")
     return TargetScores(logprob, greedy), attention
 
 
@@ -118,7 +116,8 @@ def target_logits(
 ) -> tuple[Float[Tensor, "token vocabulary"], _Picked]:
     """Logits of exactly the rows that predict target tokens: only those go through the unembedding.
 
-    ``extra`` goes to the model as keywords: a Capture under CAPTURE, say.
+    ``extra`` goes to the model as keywords: a Capture under CAPTURE, say. Raises CheckpointError where some aren't
+    numbers; with a graph that is left to whoever takes the gradient.
     """
     ids = _padded(model, targets)
     sequence, position, rows = target_rows(targets)
@@ -127,6 +126,8 @@ def target_logits(
     logits, wanted = output.logits.flatten(0, 1), sequence * len(kept) + np.searchsorted(kept, rows)
     if len(wanted) < len(logits):  # else these are all of them, in this order: no copy
         logits = logits.index_select(0, torch.from_numpy(wanted).to(logits.device))
+    if not logits.requires_grad and logits.isnan().any():
+        raise _not_numbers("logits")
     return logits, _Picked(sequence, position, ids[torch.from_numpy(sequence), torch.from_numpy(rows + 1)])
 
 
@@ -145,6 +146,12 @@ def target_rows(
 
 def _padded(model: Any, targets: Sequence[Target]) -> Int[Tensor, "target position"]:
     return torch.from_numpy(pad((t.ids for t in targets), 0, dtype=np.int64)).to(model.device)
+
+
+def _not_numbers(what: str) -> CheckpointError:
+    return CheckpointError(
+        f"the model's {what} are not numbers", expected="finite weights", remedy="an earlier checkpoint"
+    )
 
 
 def _nats(logits: Float[Tensor, "token vocabulary"], token: Int[Tensor, "token"]) -> Float[Tensor, "token"]:

@@ -70,8 +70,8 @@ def parametric_knowledge_scores(
     out = np.empty((len(targets), len(parts.blocks)), np.float32)
     for batch in length_batches([len(t) for t in targets], token_budget):
         chosen = [targets[i] for i in batch]
-        sequence, _, rows = map(torch.from_numpy, target_rows(chosen))
-        with watched_rows(parts, rows, sequence) as stream:
+        sequence, _, rows = target_rows(chosen)
+        with watched_rows(parts, torch.from_numpy(rows), torch.from_numpy(sequence)) as stream:
             logits, _ = target_logits(model, chosen)
         final = stream.leaving[len(parts.blocks) - 1]
         problem = "the lens behind the last layer isn't the model's own answer"

@@ -106,5 +106,5 @@ def _check(seen: RowStream, layer: int, block: Block) -> None:
         raise AttnshiftError(
             f"layer {layer} ({type(block.module).__name__}) adds more to the residual stream than attention and MLP",
             expected="a layer whose output is its input + attention + MLP, in sequence or in parallel",
-            remedy="leave attributions, lenses and patches out for this model",
+            remedy="leave attributions, lenses, parametric knowledge and patches out for this model",
         )
