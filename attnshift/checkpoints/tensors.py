@@ -18,6 +18,8 @@ from attnshift.errors import AttnshiftError, CheckpointError
 
 INDEX_SUFFIX = ".index.json"
 _NEVER_OPENED = ("training_args*", "optimizer*", "scheduler*", "rng_state*")
+_COMPUTED = "rotary_emb.inv_freq"
+"""No weight: models compute it. torchtune's index is that of the model it began with, which may list it."""
 _REMEDY = "copy the checkpoint again, or leave it out with --steps"
 
 
@@ -76,6 +78,8 @@ def open_tensors(files: Sequence[Path]) -> Tensors:
         opened = {path: _open(path, stack) for path in files[1:]}
         for name, path in _read_index(files[0]).items():
             names, read = opened[path]
+            if name not in names and name.endswith(_COMPUTED):
+                continue
             if name not in names:
                 raise CheckpointError(f"{path} lacks the tensor {name!r} that {files[0].name} promises", remedy=_REMEDY)
             sources[name] = read

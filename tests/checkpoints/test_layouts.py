@@ -13,7 +13,7 @@ from made_runs import adapter, full, sharded, state, trainer_state, write_json
 from safetensors.torch import save_file
 
 from attnshift.checkpoints.checkpoint import read_checkpoint
-from attnshift.checkpoints.foreign import find_foreign
+from attnshift.checkpoints.foreign import _LAYOUTS, find_foreign
 from attnshift.checkpoints.run import Run, find_run
 from attnshift.checkpoints.tokenizer import tokenizer_dir
 from attnshift.errors import AttnshiftError, CheckpointError
@@ -59,6 +59,19 @@ def test_torchtune(tmp_path):
     assert sum("merged weights are used" in note for note in run.notes) == 3
     assert any("counted in epochs" in note and "epoch_0/ is step 1" in note for note in run.notes)
     assert tokenizer_dir(run) == tmp_path / "epoch_10"
+
+
+def test_torchtunes_index_lists_what_it_no_longer_saves(tmp_path):
+    """It is that of Llama 2, say, whose files hold a buffer that models compute."""
+    index = sharded(tmp_path / "epoch_0", 1) / "model.safetensors.index.json"
+    listed = json.loads(index.read_text())
+    listed["weight_map"]["layers.0.self_attn.rotary_emb.inv_freq"] = "model-00001-of-00002.safetensors"
+    index.write_text(json.dumps(listed))
+    with find_run(tmp_path).checkpoints[0].open() as tensors:
+        assert tensors.names == tuple(sorted(state(1)))
+    listed["weight_map"]["layers.0.self_attn.weight"] = "model-00001-of-00002.safetensors"
+    index.write_text(json.dumps(listed))
+    assert "lacks the tensor" in refusal(tmp_path).problem
 
 
 def test_torchtune_that_saved_its_adapters_alone(tmp_path):
@@ -460,3 +473,9 @@ def test_a_checkpoint_error_is_one_of_ours(tmp_path):
     touch(tmp_path / "checkpoint-5/lit_model.pth")
     with pytest.raises(CheckpointError):
         read_checkpoint(tmp_path / "checkpoint-5", 5)
+
+
+def test_the_page_on_layouts_names_every_one():
+    page = (Path(__file__).parents[2] / "docs/layouts.md").read_text(encoding="utf-8")
+    for _, layout, _ in _LAYOUTS:
+        assert layout in page
