@@ -28,3 +28,10 @@ class AttnshiftError(Exception):
 
 class CheckpointError(AttnshiftError):
     """One checkpoint can't be read; the others of its run may well be fine."""
+
+
+def came_of_interrupt(error: BaseException | None) -> bool:
+    """Whether an error was raised while a Ctrl-C was on its way out: some library's clean-up stumbled over it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os.path
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _ALONE = ("tokenizer.json", "tokenizer.model")
 _VOCABULARIES = ("vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
+_BESIDE = ("merges.txt", "added_tokens.json")
 
 
 def tokenizer_dir(run: Run, option: str | None = None) -> Path:
@@ -45,6 +47,18 @@ def tokenizer_dir(run: Run, option: str | None = None) -> Path:
         expected="tokenizer.json, tokenizer.model, or tokenizer_config.json with a vocabulary",
         remedy="name a folder with --tokenizer DIR, or copy the tokenizer's files into the run",
     )
+
+
+def tokenizer_digest(folder: Path) -> str | None:
+    """What identifies the vocabulary that lies in a folder; None where there is none that can be read."""
+    digest, names = hashlib.blake2b(digest_size=16), (*_ALONE, *_VOCABULARIES, *_BESIDE)
+    try:
+        held = [name for name in names if (folder / name).is_file()]
+        for name in held:
+            digest.update(name.encode() + (folder / name).read_bytes())
+    except OSError:
+        return None
+    return digest.hexdigest() if held else None
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase:

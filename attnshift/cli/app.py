@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from attnshift.console.units import indented, visible
-from attnshift.errors import AttnshiftError
+from attnshift.errors import AttnshiftError, came_of_interrupt
 
 app = typer.Typer(
     add_completion=False,
@@ -64,7 +64,7 @@ def _ended(debug: bool) -> int:
             show(file=(told := io.StringIO()))
             fail(told.getvalue().rstrip("\n"), debug=False)
             code = int(getattr(error, "exit_code", 2))
-        elif _came_of_interrupt(error):
+        elif came_of_interrupt(error):
             code = _INTERRUPTED
         else:
             fail(f"error: {type(error).__name__}: {error}\n  this is a bug in attnshift: --debug shows where", debug)
@@ -86,13 +86,6 @@ def _terminable() -> Iterator[list[int]]:
         yield came
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _came_of_interrupt(error: BaseException | None) -> bool:
-    """Whether an error was raised while a Ctrl-C was on its way out: some library's clean-up stumbled over it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def quiet(debug: bool) -> None:

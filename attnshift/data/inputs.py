@@ -76,6 +76,12 @@ class Inputs:
         """Groups that have training examples, in the house order."""
         return tuple(group for group, _ in self.shares)
 
+    def largest_token(self) -> int:
+        """The largest id that a model is fed with these; -1 where there is nothing."""
+        fed = [ids for t in self.item_tokens for ids in (t.prompt.ids, t.context_answer_ids, t.parametric_answer_ids)]
+        fed += [tokens.sequence.ids for tokens in self.example_tokens]
+        return max((int(ids.max()) for ids in fed if len(ids)), default=-1)
+
     def train_positions(self, group: Group) -> list[int]:
         """Positions of the group's training examples."""
         return [i for i, e in enumerate(self.examples) if e.group == group and e.split == "train"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,8 @@ class Skeleton:
     device: torch.device
     spread: bool = False
     """whether accelerate lays the weights out over all GPUs"""
+    largest_token: int = -1
+    """the largest token id that the model will be fed"""
     model: Any = None
     """the HF causal LM, adapter layers in place where there are any"""
     peft: Any = None
@@ -60,6 +62,8 @@ class Skeleton:
     """what transformers would have this model use"""
     _adapter: dict[str, Tensor] = field(default_factory=dict)
     """the adapter's live tensors under the names of its files, which take peft longer to find than to fill"""
+    _settings: Mapping[str, object] = field(default_factory=dict)
+    """what of the adapter's configuration changes what it computes"""
     _names: dict[tuple[str, ...], ModelNames] = field(default_factory=dict)
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -70,7 +74,7 @@ class Skeleton:
         adapters = [c for c in self.run.checkpoints if c.kind == "adapter"]
         if adapters:
             if self.peft is None:
-                self._build_adapter(adapters[0])
+                self._build_first(adapters)
             self._switch_adapter(checkpoint.kind == "adapter")
             if checkpoint.kind == "adapter":
                 self._load_adapter(checkpoint)
@@ -78,6 +82,7 @@ class Skeleton:
             self.model = None  # two models at once may not fit
             gc.collect()
             self.model = self._build(checkpoint.path)
+        self._refuse_short_vocabulary(checkpoint)
         self.checkpoint = checkpoint
 
     def adapter_tensors(self) -> dict[str, Tensor]:
@@ -155,6 +160,13 @@ class Skeleton:
         return (model if self.spread else model.to(self.device)).eval()
 
     def _load_adapter(self, checkpoint: Checkpoint) -> None:
+        """Take its tensors; what it does beside them (its alpha, …) has to be what the first one did."""
+        if checkpoint.adapter_settings() != self._settings:
+            raise CheckpointError(
+                f"{checkpoint.path} has other settings in adapter_config.json than the run's first adapter",
+                expected="one adapter configuration for the whole run",
+                remedy="trace checkpoints of different adapters as runs of their own",
+            )
         with checkpoint.open() as tensors:
             fits = copy_into(self._adapter, tensors, {name: name for name in tensors.names})
         if not fits:
@@ -163,6 +175,26 @@ class Skeleton:
                 expected="one adapter configuration for the whole run",
                 remedy="trace checkpoints of different adapters as runs of their own",
             )
+
+    def _refuse_short_vocabulary(self, checkpoint: Checkpoint) -> None:
+        rows = len(self.model.get_input_embeddings().weight)
+        if self.largest_token >= rows:
+            raise CheckpointError(
+                f"{checkpoint.path} has {rows} tokens, and the data has token {self.largest_token}",
+                expected="a model whose vocabulary holds all that it is fed; finetuning may have added tokens",
+                remedy="leave the step out with --steps, or give a base with as many tokens to --base",
+            )
+
+    def _build_first(self, adapters: Sequence[Checkpoint]) -> None:
+        """Build the model around the first adapter that can be read: one may be deleted while others are measured."""
+        for adapter in adapters:
+            try:
+                self._build_adapter(adapter)
+            except CheckpointError:
+                if adapter is adapters[-1]:
+                    raise
+            else:
+                break
 
     def _build_adapter(self, checkpoint: Checkpoint) -> None:
         from peft import PeftModel, get_peft_model_state_dict
@@ -180,6 +212,7 @@ class Skeleton:
             ) from error
         refuse_prompt_adapter(peft, str(checkpoint.path))
         self.peft, self.model, self.adapter_on = peft, peft.get_base_model().eval(), True
+        self._settings = checkpoint.adapter_settings()
         self._adapter = get_peft_model_state_dict(peft, save_embedding_layers=False)
 
     def _switch_adapter(self, on: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from attnshift.errors import CheckpointError
 from attnshift.tracing.cell import compute_cell
 from attnshift.tracing.job import with_budget
 from attnshift.tracing.plan import Cell, missing_measures
@@ -64,6 +65,18 @@ class MeasureCell:
         if not missing:
             return Measured({}, kept=True)
         station.skeleton.load(self.cell.checkpoint)
+        _refuse_changed(self.cell)
         values = compute_cell(job, station.skeleton, state, missing, job.inputs, station.budget)
         by_layer = {measure.name for measure in missing if "layer" in measure.dims}
         return Measured({name: value for name, value in values.items() if name not in by_layer})
+
+
+def _refuse_changed(cell: Cell) -> None:
+    """Raise CheckpointError where the weights that were just loaded aren't those that were planned."""
+    found = cell.checkpoint.fingerprint().digest
+    if found != cell.state.digest:
+        raise CheckpointError(
+            f"{cell.state.place} was written again meanwhile: {cell.state.digest} when it was found, {found} now",
+            expected="checkpoints that stay as they are while they are measured",
+            remedy="run the same command again once nothing writes there any more",
+        )

@@ -14,6 +14,7 @@ from attnshift.checkpoints.checkpoint import Checkpoint
 from attnshift.checkpoints.manifest import Manifest
 from attnshift.checkpoints.optimizer import FILE_NAME as OPTIMIZER
 from attnshift.checkpoints.run import Run
+from attnshift.checkpoints.tokenizer import tokenizer_dir
 from attnshift.checkpoints.window import window_of
 from attnshift.data.formats import load_examples, load_items
 from attnshift.data.groups import with_groups
@@ -32,9 +33,11 @@ from attnshift.models.placement import Placement, place
 from attnshift.models.series import Series
 from attnshift.tracing.budget import AT_MOST_ON_CPU, choose_budget, load_of
 from attnshift.tracing.memory import free_bytes, read_footprint
-from attnshift.tracing.notes import RESPELT, control_notes, dropped_note, spelling_note
+from attnshift.tracing.notes import RESPELT, control_notes, dropped_note, other_steps_note, spelling_note
 from attnshift.tracing.observe import Settings, needs_of
+from attnshift.tracing.plan import other_steps
 from attnshift.tracing.store import Store
+from attnshift.tracing.vocabulary import refuse_other_tokenizers
 
 EXAMPLES_BY_DEFAULT = 1000
 """Examples that are sampled from a larger file where no limit is given: gradients need hundreds, not all 52,000."""
@@ -139,11 +142,13 @@ def prepare(
         run.manifest,
         tokenizer or series.tokenizer,
         window_of([*(c.path for c in checkpoints if c.kind == "full"), *([run.base] if run.base else [])]),
-        notes=run.notes,
+        notes=(*run.notes, *other_steps_note(other_steps(Store(trace_folder(run, out)), run))),
         measures=measures,
         **options,
     )
     _need_optimizer(run, task.measures)
+    if tokenizer is None:
+        refuse_other_tokenizers(tokenizer_dir(run), task.encoder, task.inputs, checkpoints, run.base)
     if measures is None:
         task = without_example_gradients(task, _mixes_examples(run, task.measures))
     job = Job(

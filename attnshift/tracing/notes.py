@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from attnshift.data.inputs import Inputs
@@ -45,6 +46,14 @@ def control_notes(inputs: Inputs) -> list[str]:
         there = len(control.items) - refused.total()
         notes.append(f"control {control.condition}: {there} of {len(control.items)} items{why}")
     return notes
+
+
+def other_steps_note(steps: Sequence[int]) -> list[str]:
+    """What to say of steps that are in the trace and not in the run; nothing where there are none."""
+    if not steps:
+        return []
+    named = f"step{'s' * (len(steps) > 1)} {', '.join(map(str, steps))}"
+    return [f"the trace also holds {named}, which the run doesn't have (any more)"]
 
 
 def dropped_note(inputs: Inputs) -> list[str]:

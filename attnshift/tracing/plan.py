@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from attnshift.checkpoints.checkpoint import Checkpoint
+from attnshift.checkpoints.run import Run
 from attnshift.errors import AttnshiftError
 from attnshift.measures.label import AnswerLabel
 from attnshift.measures.measure import Measure
@@ -75,6 +76,26 @@ def refuse_other_recipe(where: str, old: Mapping[str, str], new: Mapping[str, st
             expected="the same data and settings as in the trace that is being continued",
             remedy="repeat the earlier options, or name another --out",
         )
+
+
+def other_steps(store: Store, run: Run) -> tuple[int, ...]:
+    """Steps of the trace that the run doesn't have, or no longer.
+
+    Raises AttnshiftError where the trace is of a run at another place, and no step but 0, a base that several runs may
+    share, has the weights that it has here: then it isn't the same run moved.
+    """
+    held = {step: header.checkpoint for step in store.steps() if (header := store.read_header(step)) is not None}
+    others = tuple(step for step in held if step not in run.digests.keys() | run.broken.keys())
+    begun_for = str(store.stated().get("run") or run.path)
+    trained = {step: digest for step, digest in held.items() if step}
+    if trained and begun_for != str(run.path) and not trained.items() & run.digests.items():
+        raise AttnshiftError(
+            f"the trace in {str(store.path)!r} is of the run {begun_for}: none of its steps "
+            f"{', '.join(map(str, trained))} has these weights in {run.path}",
+            expected="the trace of this run, which may have been moved, or a directory without a trace",
+            remedy="name another directory with --out",
+        )
+    return others
 
 
 def _refuse_stale(

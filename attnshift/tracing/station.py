@@ -19,7 +19,8 @@ class Station:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.skeleton = Skeleton(job.series.run, job.dtype, job.device, job.placement.spread)
+        largest = job.inputs.largest_token()
+        self.skeleton = Skeleton(job.series.run, job.dtype, job.device, job.placement.spread, largest)
         self.budget = _budget(job)
 
     def take(self, job: Job) -> None:

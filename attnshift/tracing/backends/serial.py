@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 
+from attnshift.errors import came_of_interrupt
 from attnshift.tracing.backends.backend import Backend, Done, E
 from attnshift.tracing.job import Job
 from attnshift.tracing.prefetch import read_ahead
@@ -34,5 +35,7 @@ class Serial(Backend):
                 try:
                     result = errand.run(station)
                 except Exception as raised:
+                    if came_of_interrupt(raised):
+                        raise KeyboardInterrupt from raised
                     error = raised
                 yield errand, Done(time.perf_counter() - started, result, error)
