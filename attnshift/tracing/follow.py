@@ -67,6 +67,7 @@ def follow(
 
     Raises AttnshiftError as `trace` does.
     """
+    tell(f"following {growing.root} until its final weights, its last step, or {minutes:g} minutes without a change")
     begun: frozenset[Path] = frozenset()
     computed: set[int] = set()
     deleted: set[int] = set()
