@@ -63,6 +63,7 @@ def test_a_dry_run_tells_what_would_be_downloaded(command: Command, cache, monke
     assert "revision   step0: in the cache" in done.out
     assert "revision   step9000: 820.0 MB, 1 files" in done.out
     assert command(*arguments, "--json").json["bytes"] == 820_000_000
+    assert command("inspect", REPO, "--revisions", "step9000").out.endswith("once it is in the cache\n")
 
 
 def test_what_isnt_there(command: Command, cache):

@@ -71,7 +71,7 @@ def named_base(root: Path, option: str | None, stated: str | None, allow_downloa
                 expected="a folder with config.json and full weights, or the hub name of a model in the local cache",
                 remedy="check the path or the name after --base",
             )
-        if _in_four_bits(found):
+        if _is_quantised(found):
             raise _quantised(option)
         return found
     found = resolve_base(stated or "", root)
@@ -92,7 +92,7 @@ def adapter_base(root: Path, adapters: Sequence[Checkpoint], named: Path | None)
         raise AttnshiftError(f"the adapters in {root} have different base models ({places})", expected="one base model")
     name = next(iter(stated))
     found, twin = named or resolve_base(name, root), _in_full_precision(name)
-    if found is not None and not _in_four_bits(found):
+    if found is not None and not _is_quantised(found):
         return found, _rounded(name, found) if twin else ""
     if twin and (other := resolve_base(twin, root)) is not None:
         return other, _rounded(name, other)
@@ -111,7 +111,7 @@ def _in_full_precision(name: str) -> str:
     return match[1] if match else ""
 
 
-def _in_four_bits(folder: Path) -> bool:
+def _is_quantised(folder: Path) -> bool:
     """Whether a model's weights are packed by bitsandbytes."""
     try:
         how = read_object(folder / "config.json").get("quantization_config")
@@ -129,7 +129,7 @@ def _rounded(name: str, used: Path) -> str:
 
 def _quantised(name: str) -> AttnshiftError:
     return AttnshiftError(
-        f"the base model {name!r} is stored in four bits (bitsandbytes), which isn't read",
+        f"the base model {name!r} is quantised by bitsandbytes, which isn't read",
         expected="weights in floating point: they are what gradients are taken of",
         remedy=f"--base {_in_full_precision(name) or 'MODEL, the one that it was made from'}",
     )

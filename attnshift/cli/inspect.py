@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from attnshift.cli.app import DebugFlag, JsonFlag, app, note, show
+from attnshift.cli.app import DebugFlag, JsonFlag, app, show
 from attnshift.cli.choices import listed
+from attnshift.cli.sweep import preview_downloads
 
 
 @app.command()
@@ -19,10 +20,12 @@ def inspect(
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Say what is in a run directory; loads no weights."""
+    """Say what is in a run directory; loads no weights, fetches no revisions."""
     from attnshift.checkpoints.run import find_run
     from attnshift.console.run import run_facts, run_text
 
-    found = find_run(run, base, allow_download=base is not None, revisions=listed(revisions), tell=note)
+    if preview_downloads(run, listed(revisions), as_json):
+        return
+    found = find_run(run, base, allow_download=base is not None, revisions=listed(revisions))
     facts = run_facts(found)
     show(facts, run_text, as_json)

@@ -92,5 +92,7 @@ def downloads_text(facts: Mapping[str, Any]) -> str:
     for d in facts["revisions"]:
         told = f"{bytes_text(d['bytes'])}, {len(d['files'])} files" if d["files"] else "in the cache"
         lines.append(f"revision   {d['revision']}: {told}")
-    lines.append(f"download   {bytes_text(facts['bytes'])}; a dry run tells prompts and costs once it is in the cache")
+    lines.append(
+        f"download   {bytes_text(facts['bytes'])}; `attnshift trace` does it; more is told once it is in the cache"
+    )
     return "\n".join(lines)

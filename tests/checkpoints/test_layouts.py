@@ -196,7 +196,7 @@ def test_a_base_in_four_bits_is_replaced_by_its_twin_aloud(tmp_path, cache):
 def test_a_base_in_four_bits_that_only_its_name_tells(tmp_path):
     base = full(tmp_path / "tiny", 0)
     adapter(tmp_path / "run/checkpoint-1", 1, "unsloth/tiny-bnb-4bit")
-    with pytest.raises(AttnshiftError, match="four bits") as caught:
+    with pytest.raises(AttnshiftError, match="quantised by bitsandbytes") as caught:
         find_run(tmp_path / "run")
     assert caught.value.remedy == "--base unsloth/tiny"
     run = find_run(tmp_path / "run", base=str(base))
@@ -207,9 +207,9 @@ def test_a_base_in_four_bits_that_only_its_name_tells(tmp_path):
 def test_a_base_in_four_bits_under_another_name(tmp_path):
     write_json(full(tmp_path / "model", 0) / "config.json", FOUR_BITS)
     adapter(tmp_path / "run/checkpoint-1", 1, "../model")
-    with pytest.raises(AttnshiftError, match="four bits"):
+    with pytest.raises(AttnshiftError, match="quantised by bitsandbytes"):
         find_run(tmp_path / "run")
-    with pytest.raises(AttnshiftError, match="four bits"):
+    with pytest.raises(AttnshiftError, match="quantised by bitsandbytes"):
         find_run(tmp_path / "run", base=str(tmp_path / "model"))
 
 
