@@ -78,13 +78,13 @@ def listed(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def read_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
+def read_pairs(option: str, pairs: Sequence[str], form: str = "field=column") -> dict[str, str]:
     """``field=column`` pairs by their field."""
     found = {}
     for pair in pairs:
         field, equals, column = pair.partition("=")
         if not equals or not field or not column:
-            raise AttnshiftError(f"{option} {pair!r} maps no field", expected="field=column")
+            raise AttnshiftError(f"{option} {pair!r} says nothing", expected=form)
         found[field] = column
     return found
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from attnshift.cli.app import DebugFlag, JsonFlag, app, note, quiet
-from attnshift.cli.choices import chosen_steps, listed, load_data, refuse_beside, trace_places
+from attnshift.cli.choices import chosen_steps, listed, load_data, read_pairs, refuse_beside, trace_places
 from attnshift.cli.sweep import Ready, measure, preview_all, preview_downloads, show_all
 from attnshift.cli.sweep import follow as follow_run
 
@@ -61,9 +61,14 @@ def trace(
         bool, typer.Option("--gradients-on-cpu", help="Hold gradients there, for models that fill a GPU.")
     ] = False,
     seed: Annotated[int, typer.Option(help="For sampling under --limit.")] = 0,
-    backend: Annotated[str, typer.Option(help="local.")] = "local",
+    backend: Annotated[str, typer.Option(help="local, ray or slurm.")] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Checkpoints at once, one per GPU or CPU share. [default: 1]")
+        int | None,
+        typer.Option(min=1, help="Checkpoints at once, here one per GPU or CPU share. [default: 1; ray, slurm: all]"),
+    ] = None,
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option(help="gpus=1, cpus, memory (GB) per checkpoint; ray: address; slurm: time (minutes), partition…"),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", help="Measure a run that is being written, until it ends.")
@@ -90,7 +95,7 @@ def trace(
     )
     refuse_beside("a second --ckpts", len(places) > 1, {"--follow": follow, "--revisions": revisions})
     refuse_beside("a second --ckpts", len(places) > 1, {"--benchmark-csv": benchmark_csv})
-    chosen = choose_backend(backend, workers, None, device)
+    chosen = choose_backend(backend, workers, read_pairs("--cluster", cluster or [], "key=value"), device)
     items, examples = load_data(conflicts, ift, fields)
     tasks = read_tasks(listed(benchmarks))
     said: set[str] = set()
@@ -130,6 +135,8 @@ def trace(
         return
     jobs = [job_of(run) for run in places]
     if dry_run:
+        if backend != "local":
+            note("device, memory and batches are this machine's, not the cluster's")
         preview_all(jobs, as_json)
     else:
         show_all([outcome_facts(job, measured(job)) for job in jobs], as_json)

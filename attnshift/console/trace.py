@@ -186,4 +186,4 @@ def _headline(values: Mapping[str, np.ndarray]) -> str:
         if name in values and len(values[name]):
             here = values[name][np.isfinite(values[name])]
             return f"{label} {here.mean():.2f} ± {1.96 * here.std() / np.sqrt(len(here)):.2f}"
-    return ", ".join(values)
+    return ", ".join(values) or "another command measured it meanwhile"

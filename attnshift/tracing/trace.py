@@ -83,7 +83,11 @@ def trace(
         Tasks of lm-evaluation-harness, or task files of your own, and at most so many documents of each.
     backend, workers
         Where checkpoints are measured and how many at once: ``local`` with so many processes, one per GPU or with a
-        share of the CPU each (default: this process alone).
+        share of the CPU each (default: this process alone); ``ray`` and ``slurm`` (default: as many as they have room
+        for). On a cluster the run and ``out`` have to be where all machines see them.
+    cluster
+        What a cluster is told: ``gpus``, ``cpus`` and ``memory`` (GB) per checkpoint; for Ray its ``address`` (default:
+        one is started here); for SLURM ``time`` (minutes) and whatever sbatch takes, such as ``partition``.
     items, examples
         Conflict items and IFT examples. With neither, what the run's manifest names, else the sets that ship.
     out

@@ -124,7 +124,13 @@ def command(run: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     words = ["trace", "--ckpts", run, "--base", run.parent / "base", "--conflicts", run.parent / "cf.json"]
     words += ["--ift", run.parent / "alpaca.json", "--out", out, "--max-new-tokens", 2, *more]
     arguments = [sys.executable, "-m", "attnshift", *map(str, words)]
-    return subprocess.Popen(arguments, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        arguments,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which tests in the background ignore
+    )
 
 
 @pytest.mark.slow
@@ -161,7 +167,7 @@ def test_workers_follow_a_parent_that_is_killed(run, tmp_path):
     started = psutil.Process(process.pid).children()
     assert started
     process.kill()
-    process.wait()
+    process.communicate()
     assert not psutil.wait_procs(started, timeout=10)[1]
 
 

@@ -22,11 +22,12 @@ def choose_backend(
     Parameters
     ----------
     name
-        ``local``.
+        ``local``, ``ray`` or ``slurm``.
     workers
-        Checkpoints that are measured at once; default: one.
+        Checkpoints that are measured at once; default: one here, on a cluster as many as it has room for.
     cluster
-        What a cluster has to be told.
+        What a cluster is told: ``gpus``, ``cpus`` and ``memory`` (GB) per checkpoint; for Ray its ``address``; for
+        SLURM ``time`` (minutes) and whatever sbatch takes.
     device
         As in `attnshift.trace`.
 
@@ -34,8 +35,16 @@ def choose_backend(
     """
     if workers is not None and workers < 1:
         raise AttnshiftError(f"there can't be {workers} workers", expected="at least 1")
+    if name == "ray":
+        from attnshift.tracing.backends.ray_cluster import Ray
+
+        return Ray(workers, cluster or {}, device)
+    if name == "slurm":
+        from attnshift.tracing.backends.slurm import Slurm
+
+        return Slurm(workers, cluster or {}, device)
     if name != "local":
-        raise AttnshiftError(f"there is no backend {name!r}", expected="local")
+        raise AttnshiftError(f"there is no backend {name!r}", expected="one of local, ray, slurm")
     if cluster:
         raise AttnshiftError(
             f"--cluster {', '.join(cluster)}: --backend local has no cluster", expected="--backend ray or slurm"
