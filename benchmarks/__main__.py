@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from attnshift.models.quiet import quiet_libraries
-from benchmarks import attention, figure, gradients, scoring, series, start, table, trace
+from benchmarks import attention, figure, gradients, scaling, scoring, series, start, table, trace
 from benchmarks.bench import Bench
 from benchmarks.environment import described, environment
 from benchmarks.rows import Section, section_from_json, section_json
@@ -33,6 +33,7 @@ COMPARISONS: dict[str, Callable[[Bench], Section]] = {
     "adapters": series.adapters,
     "many": series.many,
     "trace": trace.trace,
+    "scaling": scaling.scaling,
     "start": start.start,
 }
 RESULTS = "results.json"

@@ -44,7 +44,7 @@ def trace(bench: Bench) -> Section:
     words = [f"w{i}" for i in range(shape.vocabulary - 2)]
     run = write_run(bench.folder / "traced", shape, checkpoints)
     word_tokenizer(words).save_pretrained(run)
-    items, examples, template = _write_data(bench.folder, words, CONTEXT_WORDS // (10 if bench.quick else 1))
+    items, examples, template = write_data(bench.folder, words, CONTEXT_WORDS // (10 if bench.quick else 1))
     options: dict[str, Any] = {
         "items": attnshift.load_items(items),
         "examples": attnshift.load_examples(examples),
@@ -67,7 +67,7 @@ def trace(bench: Bench) -> Section:
     return Section([row])
 
 
-def _write_data(folder: Path, words: Sequence[str], length: int) -> tuple[Path, Path, Path]:
+def write_data(folder: Path, words: Sequence[str], length: int) -> tuple[Path, Path, Path]:
     """Conflict items, examples of two groups, and a template without words of its own."""
     chosen = random.Random(0)
 
