@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from attnshift.atomic import atomic
 from attnshift.data.rows import csv_text
 from attnshift.errors import AttnshiftError
-from attnshift.figures.heatmaps import without_slider
+from attnshift.figures.heatmaps import KEY, without_slider
 from attnshift.figures.noise import NOISE
 from attnshift.figures.series import BAND, LINE, RAW
 
@@ -87,7 +87,7 @@ def _json(figure: go.Figure) -> bytes:
 def _csv(figure: go.Figure) -> bytes:
     records: list[Sequence[object]] = [COLUMNS]
     for curve in sorted(figure.data, key=lambda curve: bool(curve.meta == NOISE)):
-        if curve.meta != BAND:  # a band's numbers are its line's low and high
+        if curve.meta not in (BAND, KEY):  # a band's numbers are its line's low and high
             rows = _cells(curve) if curve.type == "heatmap" else _points(curve)
             records += [[_plain(cell) for cell in (curve.name, _axis_of(figure, curve), *row)] for row in rows]
     return csv_text(records).encode()

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from attnshift.errors import AttnshiftError
 from attnshift.figures.theme import AMOUNT, LEAN, TEMPLATE, WIDTH, titled
 
-MAP = "map"
-"""What a plotly trace's ``meta`` says of a map."""
+MAP, KEY = "map", "key"
+"""What a plotly trace's ``meta`` says of a map, and of an entry in the legend that draws nothing."""
 
 _TOP, _BOTTOM, _SLIDER, _CELL = 92, 62, 78, 26  # pixels
 _LOWEST, _TALLEST = 210, 460  # room for the colour bar's title

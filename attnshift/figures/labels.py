@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Shaped
 
 from attnshift.errors import AttnshiftError
-from attnshift.figures.heatmaps import MAP
+from attnshift.figures.heatmaps import KEY, MAP
 from attnshift.figures.phases import peak_place
 from attnshift.figures.theme import COLOURS, LEGEND, TEMPLATE, WIDTH, titled
 from attnshift.figures.values import reads
@@ -42,7 +42,7 @@ def labels(trace: xr.Dataset) -> go.Figure:
     for label in _LABELS:
         figure.add_trace(_cells(trace, shown, order, label))
         key = {"size": 11, "symbol": "square", "color": COLOURS[label]}
-        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=key, name=label, meta="key"))
+        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=key, name=label, meta=KEY))
     figure.update_layout(template=TEMPLATE, title_text=titled("Whose answer, item by item", _flips_told(trace)))
     figure.update_layout(
         width=WIDTH, height=_TOP + height + _BOTTOM, margin={"t": _TOP, "b": _BOTTOM, "l": 84, "r": 26}

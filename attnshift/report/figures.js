@@ -33,17 +33,19 @@
 
   const rowsOf = (curve) => {
     if (curve.type === "heatmap") {
-      return curve.z.flatMap((row, y) => row.map((z, x) => [curve.name, curve.x[x], curve.y[y], z, "", ""]));
+      return curve.z.flatMap((row, y) => row.flatMap((z, x) => (z === null ? [] : [[curve.name, curve.x[x], curve.y[y], z, "", ""]])));
     }
     if (curve.meta === "noise") return curve.customdata.map(([x, ...drawn]) => [curve.name, x, "", ...drawn]);
     const ours = Array.isArray(curve.customdata) && Array.isArray(curve.customdata[0]);
-    return curve.x.map((x, i) => [curve.name, ours ? curve.customdata[i][0] : x, "", curve.y[i], ...(ours ? curve.customdata[i].slice(1, 3) : ["", ""])]);
+    const bars = curve.error_y && curve.error_y.array ? curve.error_y : null;
+    const bounds = (y, i) => (ours ? curve.customdata[i].slice(1, 3) : bars ? [y - (bars.arrayminus || bars.array)[i], y + bars.array[i]] : ["", ""]);
+    return curve.x.map((x, i) => [curve.name, ours ? curve.customdata[i][0] : x, "", curve.y[i], ...bounds(curve.y[i], i)]);
   };
 
   const tabulate = (figure) => {
     const details = figure.querySelector("details.drawn");
     if (!details.open) return;
-    const curves = figure.querySelector(".plot").data.filter((curve) => curve.visible !== false && curve.meta !== "band" && curve.x);
+    const curves = figure.querySelector(".plot").data.filter((curve) => curve.visible !== false && !["band", "key"].includes(curve.meta) && curve.x);
     curves.sort((one, other) => (one.meta === "noise") - (other.meta === "noise"));
     const rows = curves.flatMap(rowsOf);
     const table = document.createElement("table");

@@ -88,6 +88,13 @@ def test_csv_has_the_ends_of_bars(tmp_path):
     assert [(row["low"], row["high"]) for row in rows(tmp_path / "figure.csv")] == [("0.5", "1.5"), ("", "")]
 
 
+def test_csv_of_labels_has_a_row_per_step_and_item(tmp_path):
+    plot(made_trace(items=12), "labels", tmp_path / "figure.csv")
+    found = rows(tmp_path / "figure.csv")
+    assert len(found) == len({(row["x"], row["y"]) for row in found}) == 8 * 12
+    assert {row["z"] for row in found} == {"1"}
+
+
 def test_csv_of_anybodys_figure(tmp_path):
     write_figure(go.Figure(go.Scatter(x=[1, 2], y=[3, 4], name="mine")), tmp_path / "figure.csv")
     assert rows(tmp_path / "figure.csv")[1] == {

@@ -164,6 +164,27 @@ def test_the_slider_is_moved_by_keys_and_its_numbers_follow(opened):
     assert opened.is_alone()
 
 
+def rows_of(figure) -> list[list[str]]:
+    figure.locator("summary").click()
+    figure.locator("details table").wait_for()
+    return figure.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+
+
+def test_the_numbers_drawn_have_bars_and_checkpoint_noise_and_no_empty_cells(opened):
+    tab = opened.tab
+    rows = rows_of(tab.locator("#figure-inversion"))
+    assert [row[0] for row in rows[-16:]] == ["checkpoint noise (95 %)"] * 16
+    assert [row[0] for row in rows[:-16]].count("checkpoint noise (95 %)") == 0
+    rows += rows_of(tab.locator("#figure-heldout"))
+    assert all(float(low) <= float(value) <= float(high) for *_, value, low, high in rows)
+    labels = rows_of(tab.locator("#figure-labels"))
+    assert len(labels) == 8 * 20  # a row per step and item, each with one label
+    assert all(row[-1] for row in labels)
+    assert opened.is_alone()
+
+
 def test_items_are_filtered_paged_and_seen_at_any_checkpoint(opened):
     tab = opened.tab
     status, cards = tab.locator("#items .status"), tab.locator("#items article")
