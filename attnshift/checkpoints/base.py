@@ -7,9 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnshift.checkpoints.checkpoint import Checkpoint, classify
+from attnshift.checkpoints.checkpoint import Checkpoint, classify, is_quantised
 from attnshift.checkpoints.hub import cached_snapshot, fetch_model, is_hub_name
-from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.layout import BASE_FOLDER
 from attnshift.errors import AttnshiftError
 
@@ -71,7 +70,7 @@ def named_base(root: Path, option: str | None, stated: str | None, allow_downloa
                 expected="a folder with config.json and full weights, or the hub name of a model in the local cache",
                 remedy="check the path or the name after --base",
             )
-        if _is_quantised(found):
+        if is_quantised(found):
             raise _quantised(option)
         return found
     found = resolve_base(stated or "", root)
@@ -92,7 +91,7 @@ def adapter_base(root: Path, adapters: Sequence[Checkpoint], named: Path | None)
         raise AttnshiftError(f"the adapters in {root} have different base models ({places})", expected="one base model")
     name = next(iter(stated))
     found, twin = named or resolve_base(name, root), _in_full_precision(name)
-    if found is not None and not _is_quantised(found):
+    if found is not None and not is_quantised(found):
         return found, _rounded(name, found) if twin else ""
     if twin and (other := resolve_base(twin, root)) is not None:
         return other, _rounded(name, other)
@@ -109,15 +108,6 @@ def _in_full_precision(name: str) -> str:
     """The name of the model that one in four bits was made from, as Unsloth names them; '' for any other name."""
     match = _FOUR_BITS.fullmatch(name.rstrip("/"))
     return match[1] if match else ""
-
-
-def _is_quantised(folder: Path) -> bool:
-    """Whether a model's weights are packed by bitsandbytes."""
-    try:
-        how = read_object(folder / "config.json").get("quantization_config")
-    except AttnshiftError:
-        return False  # loading it says better what is wrong with it
-    return isinstance(how, dict) and how.get("quant_method") == "bitsandbytes"
 
 
 def _rounded(name: str, used: Path) -> str:

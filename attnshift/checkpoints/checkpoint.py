@@ -14,7 +14,7 @@ from attnshift.checkpoints.foreign import CONVERTED, copy_config, find_foreign
 from attnshift.checkpoints.jsonfile import read_object
 from attnshift.checkpoints.safepath import refuse_pipes
 from attnshift.checkpoints.tensors import Tensors, open_tensors, weight_files
-from attnshift.errors import CheckpointError
+from attnshift.errors import AttnshiftError, CheckpointError
 
 Kind = Literal["full", "adapter"]
 
@@ -113,6 +113,15 @@ def read_checkpoint(directory: Path, step: int, epoch: float | None = None, revi
     refuse_pipes(directory, CheckpointError)
     chosen = next(name for name in _WEIGHTS[kind] if name in names)
     return Checkpoint(directory, step, kind, weight_files(directory / chosen), epoch, revision)
+
+
+def is_quantised(directory: Path) -> bool:
+    """Whether a model's weights are packed by bitsandbytes, of which no gradients are taken."""
+    try:
+        how = read_object(directory / _CONFIG["full"]).get("quantization_config")
+    except AttnshiftError:
+        return False  # loading it says better what is wrong with it
+    return isinstance(how, dict) and how.get("quant_method") == "bitsandbytes"
 
 
 def adapter_function(config: Mapping[str, object]) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from attnshift.checkpoints.base import adapter_base
-from attnshift.checkpoints.checkpoint import Checkpoint, classify, kinds, read_checkpoint
+from attnshift.checkpoints.checkpoint import Checkpoint, classify, is_quantised, kinds, read_checkpoint
 from attnshift.checkpoints.fingerprint import Fingerprint
 from attnshift.checkpoints.layout import Layout, numbered_step
 from attnshift.checkpoints.trainer_state import TrainerState, epochs_by_step, read_trainer_state
@@ -86,7 +86,14 @@ class Inventory:
             self.broken[step] = error
 
     def _read(self, folder: Path, step: int) -> Checkpoint:
-        return read_checkpoint(folder, step, self._epoch(folder, step), self.layout.revisions.get(folder, ""))
+        checkpoint = read_checkpoint(folder, step, self._epoch(folder, step), self.layout.revisions.get(folder, ""))
+        if checkpoint.kind == "full" and is_quantised(folder):
+            raise CheckpointError(
+                f"{folder} holds weights that are quantised by bitsandbytes",
+                expected="weights in floating point: they are what gradients are taken of",
+                remedy="save it merged in 16 bits, or its adapter alone",
+            )
+        return checkpoint
 
     def _take(self, checkpoint: Checkpoint, mark: Fingerprint) -> None:
         self.checkpoints[checkpoint.step], self.fingerprints[checkpoint.step] = checkpoint, mark

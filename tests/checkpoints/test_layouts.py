@@ -213,6 +213,12 @@ def test_a_base_in_four_bits_under_another_name(tmp_path):
         find_run(tmp_path / "run", base=str(tmp_path / "model"))
 
 
+def test_whole_checkpoints_in_four_bits(tmp_path):
+    full(tmp_path / "checkpoint-1", 1)
+    write_json(full(tmp_path / "checkpoint-2", 2) / "config.json", FOUR_BITS)
+    assert "quantised by bitsandbytes" in find_run(tmp_path).broken[2].problem
+
+
 # Layouts that others convert
 
 ZERO = "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"
