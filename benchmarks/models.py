@@ -33,6 +33,7 @@ class Shape:
 
 
 STANDARD = Shape(layers=6, width=512, heads=8, kv_heads=8, intermediate=1376, vocabulary=32_000)
+MEDIUM = Shape(layers=4, width=256, heads=8, kv_heads=8, intermediate=688, vocabulary=8_000)
 QUICK = Shape(layers=2, width=32, heads=4, kv_heads=4, intermediate=48, vocabulary=200)
 EIGHT_B = Shape(
     layers=32, width=4096, heads=32, kv_heads=8, intermediate=14_336, vocabulary=128_256, dtype=torch.bfloat16
