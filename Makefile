@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 export OMP_NUM_THREADS ?= 1
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-slow check lint types figures notebooks clean
+.PHONY: demo test test-slow fuzz check lint types figures notebooks clean
 
 demo: export OMP_NUM_THREADS := 2
 demo: $(VENV)/ready
@@ -18,6 +18,10 @@ test: $(VENV)/ready
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
+
+# A hundred times the examples of the tests, at random; for hours in which nobody waits.
+fuzz: $(VENV)/ready
+	ATTNSHIFT_FUZZ=100 $(BIN)/python -m pytest -n $(WORKERS) tests/fuzz
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

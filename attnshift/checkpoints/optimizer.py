@@ -56,13 +56,14 @@ def read_second_moments(
         groups: Sequence[Mapping[str, Any]] = state["param_groups"]
         numbers = [number for group in groups for number in group["params"]]
         moments = {number: _corrected(state["state"][number], group) for group in groups for number in group["params"]}
+        names = [str(name) for group in groups for name in group.get("param_names", ())]
+        epsilon = float(groups[0].get("eps", 1e-8))
     except Exception as error:  # whatever a foreign pickle makes torch raise
         raise CheckpointError(
             f"{path} can't be used: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
             expected="the state of AdamW as torch saves it, exp_avg_sq for every trained parameter",
             remedy="leave the preconditioned pushes out with --measures",
         ) from error
-    names = [name for group in groups for name in group.get("param_names", ())]
     if not names:
         known = list(shapes) if len(shapes) == len(numbers) else [name for name in shapes if name in trained]
         names = _trainer_order(known, norms)
@@ -74,7 +75,7 @@ def read_second_moments(
             expected="the optimizer that trained this model, in the HF Trainer's order",
             remedy="leave the preconditioned pushes out with --measures",
         )
-    return SecondMoments(found, float(groups[0].get("eps", 1e-8)))
+    return SecondMoments(found, epsilon)
 
 
 def held_second_moments(optimizer: Any, trained: Mapping[str, Tensor]) -> SecondMoments | None:

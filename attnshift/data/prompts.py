@@ -83,6 +83,8 @@ class Encoder:
         for answer, with_context, without in zip(answers, *ids, strict=True):
             if not np.array_equal(with_context, without):
                 raise PromptError(f"the answer {answer!r} is tokenised differently with and without the context")
+        if np.array_equal(ids[0][0], ids[0][1]):
+            raise PromptError(f"the answers {answers[0]!r} and {answers[1]!r} are the same tokens")
         self._check_length(len(prompts[0]) + max(*map(len, ids[0]), self.max_new_tokens))
         other, closed_book = respelt
         if other is None or closed_book is None or not all(map(np.array_equal, other, closed_book)):

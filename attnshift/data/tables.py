@@ -107,13 +107,17 @@ def _rows(path: Path, files: list[Path]) -> list[dict[str, Any]]:
         if not file.is_file():  # a pipe, say, would be waited for
             raise _broken(file, "it is no file")
         try:
+            if not file.is_file():  # reading a pipe would wait for ever
+                raise FileNotFoundError("it is no file")
             if file.suffix.lower() == PARQUET:
-                rows += parquet.read_table(file, partitioning=None).to_pylist()
+                table = parquet.read_table(file, partitioning=None)
             else:
                 with pyarrow.memory_map(str(file)) as source, pyarrow.ipc.open_stream(source) as stream:
-                    rows += stream.read_all().to_pylist()
-        except (OSError, ValueError, KeyError, NotImplementedError) as error:  # ArrowInvalid is a ValueError
-            raise _broken(file, str(error).strip().partition("\n")[0]) from error
+                    table = stream.read_all()
+            table.validate(full=True)  # offsets of a damaged file point anywhere
+            rows += table.to_pylist()
+        except Exception as error:  # of dates that Python doesn't have, of names that repeat, of any damage
+            raise _broken(file, str(error).strip().partition("\n")[0] or type(error).__name__) from error
     return rows
 
 

@@ -192,7 +192,10 @@ def jinja_template(name: str, source: str) -> Template:
     except AttnshiftError:
         raise
     except Exception as error:  # deep nesting ends in Python's own errors
-        raise AttnshiftError(f"the template {name!r} is not valid Jinja: {error}") from error
+        raise AttnshiftError(
+            f"the template {name!r} is not valid Jinja: {error}",
+            expected="a Jinja text with {{ context }}, {{ question }} and {{ answer }}",
+        ) from error
     return Template(name, source, fill, adds_special_tokens=True)
 
 

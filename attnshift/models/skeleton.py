@@ -18,7 +18,7 @@ from attnshift.checkpoints.optimizer import FILE_NAME, SecondMoments, read_secon
 from attnshift.checkpoints.run import Run, trained_tensors
 from attnshift.errors import CheckpointError
 from attnshift.models.attention import IMPLEMENTATION
-from attnshift.models.configuration import read_config
+from attnshift.models.configuration import read_config, unloadable
 from attnshift.models.names import ModelNames, model_names
 from attnshift.models.placement import refuse_offloaded
 from attnshift.models.subject import (
@@ -136,10 +136,11 @@ class Skeleton:
     def _build(self, path: Path) -> Any:
         from transformers import AutoModelForCausalLM
 
+        config = read_config(path)
         try:
             model, found = AutoModelForCausalLM.from_pretrained(
                 path,
-                config=read_config(path),
+                config=config,
                 adapter_kwargs=_NO_ADAPTER,
                 dtype="auto" if self.dtype is None else self.dtype,
                 device_map="auto" if self.spread else None,
@@ -149,10 +150,7 @@ class Skeleton:
                 output_loading_info=True,
             )
         except Exception as error:  # transformers raises whatever it meets: here it means one unreadable checkpoint
-            raise CheckpointError(
-                f"{path} can't be loaded: {type(error).__name__}: {error}",
-                expected="a causal language model that transformers reads without remote code",
-            ) from error
+            raise unloadable(path, error) from error
         _refuse_incomplete(path, found["missing_keys"])
         refuse_offloaded(model, path)
         self.usual_attention = model.config._attn_implementation

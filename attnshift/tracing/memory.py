@@ -111,7 +111,7 @@ class Footprint:
 def read_footprint(run: Run, checkpoints: Sequence[Checkpoint], dtype: torch.dtype | None) -> Footprint:
     """Sizes from file headers and configuration; reads no weights.
 
-    Raises CheckpointError, OSError, ValueError or KeyError where one of them can't be read.
+    Raises where one of them can't be read or says what no model has.
     """
     whole = next((c for c in checkpoints if c.kind == "full"), run.checkpoints[0])
     with whole.open() as tensors:
