@@ -238,6 +238,7 @@ class Once(Measure):
         ("ray", {"partition": "gpu"}, "Ray isn't told that", "address"),
         ("ray", {"gpus": "many"}, "gpus=many", "a number"),
         ("ray", {"cpus": "0"}, "cpus=0", "a number"),
+        ("slurm", {"gpus": "0.5"}, "whole GPUs", "a whole number"),
         ("slurm", {}, "no sbatch", "executor=local"),
         ("slurm", {"executor": "cloud"}, "executor=cloud", "slurm or local"),
         ("slurm", {"time": "soon"}, "time=soon", "minutes"),
@@ -278,6 +279,11 @@ def test_an_option_that_sbatch_does_not_have_is_refused(run, tmp_path):
 )
 def test_devices_and_gpus_say_the_same(cluster, device, gpus):
     assert split_share(cluster, device)[0].gpus == gpus
+
+
+def test_checkpoints_that_share_a_gpu_share_its_memory():
+    assert choose_backend("ray", None, {"gpus": "0.25"}).share == 4
+    assert choose_backend("ray", None, {"gpus": "2"}).share == 1
 
 
 @pytest.mark.parametrize(("cluster", "device"), [({"gpus": "1"}, "cpu"), ({}, "cuda:1"), ({"gpus": "1.5"}, None)])

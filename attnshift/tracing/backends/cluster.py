@@ -64,5 +64,5 @@ def _number(options: dict[str, Any], name: str) -> float | None:
         value = -1.0
     whole = name != "memory" and (name == "cpus" or value > 1)
     if not 0 <= value < 1e6 or (whole and value != int(value)) or (name == "cpus" and value < 1):
-        raise AttnshiftError(f"--cluster {name}={given}", expected="a number, such as 1")
+        raise AttnshiftError(f"--cluster {name}={given} is no amount of {name}", expected="a number, such as 1")
     return value

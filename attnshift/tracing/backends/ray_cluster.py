@@ -42,6 +42,7 @@ class Ray(Backend):
                 f"--cluster {', '.join(rest)}: Ray isn't told that", expected="address, gpus, cpus, memory"
             )
         self._workers = workers
+        self.share = round(1 / min(1.0, self._share.gpus or 1.0))
         self._open = ExitStack()
         if find_spec("ray") is None:
             raise AttnshiftError(

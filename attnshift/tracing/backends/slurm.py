@@ -38,6 +38,8 @@ class Slurm(Backend):
         share, rest = split_share(cluster, device)
         self._executor = str(rest.pop("executor", "slurm"))
         gpus = share.gpus if share.gpus is not None else float(self._executor == "slurm")
+        if gpus != int(gpus):
+            raise AttnshiftError(f"--cluster gpus={gpus:g}: SLURM gives whole GPUs", expected="a whole number")
         self._device, self._threads, self._workers = device_of(gpus), share.cpus, workers
         self._told: dict[str, Any] = {"timeout_min": _minutes(rest.pop("time", _MINUTES)), "cpus_per_task": share.cpus}
         self._told |= {"gpus_per_node": int(gpus)} if gpus else {}
@@ -45,7 +47,7 @@ class Slurm(Backend):
         self._told |= {f"slurm_{name}": value for name, value in rest.items()}
         self._folders: dict[Path, Path] = {}
         if self._executor not in _LOOK_EVERY:
-            raise AttnshiftError(f"--cluster executor={self._executor}", expected="slurm or local")
+            raise AttnshiftError(f"--cluster executor={self._executor} is none", expected="slurm or local")
         if find_spec("submitit") is None:
             raise AttnshiftError(
                 "--backend slurm: submitit isn't installed",
@@ -157,7 +159,7 @@ def _minutes(given: Any) -> int:
     except (TypeError, ValueError):
         minutes = 0
     if minutes < 1:
-        raise AttnshiftError(f"--cluster time={given}", expected="minutes for one checkpoint, such as 240")
+        raise AttnshiftError(f"--cluster time={given} is no time", expected="minutes for one checkpoint, such as 240")
     return minutes
 
 
