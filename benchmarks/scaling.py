@@ -14,14 +14,14 @@ import torch
 
 from benchmarks.bench import Bench
 from benchmarks.clock import Cost
-from benchmarks.models import MEDIUM, QUICK
+from benchmarks.models import QUICK, STANDARD
 from benchmarks.rows import Row, Section
 from benchmarks.rundir import word_tokenizer, write_run
 from benchmarks.trace import MEASURES, NEW_TOKENS, TOKEN_BUDGET, write_data
 
-CHECKPOINTS = 24
+CHECKPOINTS = 12
 WORKERS = 2
-CONTEXT_WORDS = 480
+CONTEXT_WORDS = 120
 PAIRS = 3
 
 
@@ -34,11 +34,11 @@ def scaling(bench: Bench) -> Section:
 
     if bench.device.type == "cuda" and torch.cuda.device_count() < WORKERS:
         return Section(notes=[f"A sweep by {WORKERS} workers: left out, it takes a GPU for each."])
-    checkpoints, shape = (2, QUICK) if bench.quick else (CHECKPOINTS, MEDIUM)
+    checkpoints, shape = (2, QUICK) if bench.quick else (CHECKPOINTS, STANDARD)
     words = [f"w{i}" for i in range(shape.vocabulary - 2)]
     run = write_run(bench.folder / "swept", shape, checkpoints)
     word_tokenizer(words).save_pretrained(run)
-    items, examples, template = write_data(bench.folder, words, CONTEXT_WORDS // (40 if bench.quick else 1))
+    items, examples, template = write_data(bench.folder, words, CONTEXT_WORDS // (10 if bench.quick else 1))
     options: dict[str, Any] = {
         "items": attnshift.load_items(items),
         "examples": attnshift.load_examples(examples),
@@ -58,8 +58,8 @@ def scaling(bench: Bench) -> Section:
             for _, done in backend.perform(settled, [Settle()]):
                 assert done.error is None, done.error
 
-    sweep(1)()
-    settled = prepare(opened, out=bench.folder / "sweep-0", **options)
+    attnshift.trace(opened, out=bench.folder / "settled", steps=[1], **options)
+    settled = prepare(opened, out=bench.folder / "settled", **options)
     row = Row(
         f"sweep of {checkpoints} checkpoints by {WORKERS} workers",
         f"attnshift.trace(workers={WORKERS}), starting them included",
