@@ -239,6 +239,14 @@ def test_impossible_requests_are_refused(arguments, told, monkeypatch):
     assert told in str(error.value)
 
 
+def test_workers_that_die_before_they_are_ready_end_the_sweep_with_one_error(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "_PROGRAM", "import sys; sys.exit(3)")
+    with pytest.raises(attnshift.AttnshiftError) as error:
+        attnshift.trace(series(run), **options(run, tmp_path), workers=2)
+    assert "the last of 3 ended with code 3" in error.value.problem
+    assert error.value.remedy == "--workers 1"
+
+
 def test_a_gpu_for_every_worker(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)

@@ -41,6 +41,8 @@ class Processes(Backend):
         self.share = workers if self.device == "cpu" else 1
         self._threads = max(1, torch.get_num_threads() // workers)
         self._workers: list[_Worker] = []
+        self._stillborn = 0
+        """workers that died before they were ready, one after the other"""
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
@@ -91,8 +93,21 @@ class Processes(Backend):
             worker = waiting[pipe]  # type: ignore[index]  # wait() returns what it was given
             if worker.ready:
                 yield worker
+            elif worker.get_ready():
+                self._stillborn = 0
             else:
-                worker.get_ready()
+                self._workers.remove(worker)
+                self._lament(worker)
+
+    def _lament(self, worker: _Worker) -> None:
+        """Raise AttnshiftError if workers keep dying before they are ready."""
+        fate, self._stillborn = worker.fate(), self._stillborn + 1
+        if self._stillborn >= ATTEMPTS:
+            raise AttnshiftError(
+                f"worker processes can't be started: the last of {ATTEMPTS} {fate}",
+                expected="memory for the libraries alone, and what the process says above",
+                remedy="--workers 1",
+            )
 
 
 class _Worker:
@@ -119,17 +134,12 @@ class _Worker:
         """Whether it can be given something to do."""
         return self.ready and self.errand is None
 
-    def get_ready(self) -> None:
-        """Hear that it has started; raises AttnshiftError where it has died instead."""
-        try:
+    def get_ready(self) -> bool:
+        """Hear whether it has started, or died instead."""
+        with suppress(EOFError, OSError):
             self.pipe.recv_bytes()
-        except (EOFError, OSError) as error:
-            raise AttnshiftError(
-                f"a worker process can't be started: it {self.fate()}",
-                expected="what it says above",
-                remedy="--workers 1",
-            ) from error
-        self.ready = True
+            self.ready = True
+        return self.ready
 
     def give(self, job: bytes, errand: Any) -> None:
         """Send it on an errand; the job is sent when it is another one than before."""
