@@ -2,16 +2,19 @@
 
 Opening a file of thirty variables through xarray and h5netcdf takes longer than measuring a small checkpoint; h5py
 reads the same arrays in a tenth of the time. Files are made in memory: where a disk is full, HDF5 raises whatever it
-likes, goes on raising from its clean-up, and may take the process with it.
+likes, goes on raising from its clean-up, and may take the process with it. They end in a seal, their content's
+checksum, since of a damaged file HDF5 gives other numbers or never returns; it cuts the seal off when a file is edited.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import h5py
 import numpy as np
@@ -24,6 +27,8 @@ from attnshift.tracing.host import free_host_bytes
 
 _BARE_DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
 _SURELY_FREE = 1 << 28
+_SEAL = b"\nattnshift crc32 %08x\n"
+_CHUNK = 1 << 23
 _INTERNAL = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "coordinates"}
 
 
@@ -48,14 +53,34 @@ def update_netcdf(dataset: xr.Dataset, path: Path) -> None:
     with open_hdf5(path) as file:
         for name in file:
             entry_of(file, name)
-        image = BytesIO(path.read_bytes())
+        image = BytesIO(path.read_bytes()[: _content_size(path)])
     dataset.to_netcdf(image, mode="a", engine="h5netcdf")
     _write(image, path)
 
 
 def _write(image: BytesIO, path: Path) -> None:
+    image.seek(0, SEEK_END)
+    image.write(_SEAL % crc32(image.getbuffer()))
     with atomic(path) as temporary:
         temporary.write_bytes(image.getbuffer())
+
+
+def _content_size(path: Path) -> int:
+    """Bytes before the seal; raises ValueError where they aren't those that were sealed."""
+    with path.open("rb") as file:
+        size = file.seek(0, SEEK_END)
+        file.seek(max(0, size - len(_SEAL % 0)))
+        seal = re.fullmatch(re.escape(_SEAL[:-5]) + rb"([0-9a-f]{8})\n", file.read())
+        if seal is None:
+            return size
+        left = content = size - len(seal[0])
+        checksum = 0
+        file.seek(0)
+        while left and (part := file.read(min(left, _CHUNK))):
+            left, checksum = left - len(part), crc32(part, checksum)
+    if checksum != int(seal[1], 16):
+        raise ValueError("it isn't what was written: something has damaged it since")
+    return content
 
 
 def read_netcdf(path: Path) -> xr.Dataset:
@@ -90,6 +115,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     try:
         if not path.is_file():  # opening a pipe would wait for ever
             raise FileNotFoundError("it is no file")
+        _content_size(path)
         with h5py.File(path, "r") as file:
             yield file
     except Exception as error:  # the file may be anybody's, and h5py raises nearly anything of one

@@ -101,9 +101,12 @@ class Store:
         return read_netcdf(path) if path.is_file() else None
 
     def token_budget(self) -> int | None:
-        """The token budget that the trace was begun with; None where it doesn't exist yet or doesn't say."""
-        budget = self.stated().get("token_budget")
-        return None if budget is None else int(budget)
+        """The token budget that the trace was begun with; None where it doesn't exist yet or doesn't say.
+
+        Where the inputs are lost, the largest one that a step was measured with.
+        """
+        said = [self.stated()] if isfile(self.path / INPUTS) else [read_attributes(self.file(s)) for s in self.steps()]
+        return max((int(each["token_budget"]) for each in said if "token_budget" in each), default=None)
 
     def write_inputs(self, inputs: xr.Dataset) -> None:
         """Write the inputs, once per trace."""

@@ -139,6 +139,7 @@ def run_job(job: Job, progress: Report | None = None, backend: Backend | None = 
     """Compute what the job's trace lacks. ``backend`` is one that is open; default: this process."""
     backend = backend or Serial()
     job.store.prepare()
+    read_failures(job.store.path)  # what it raises is told before anything is computed
     settled = _settled(job, backend)
     job = settled.applied(job)
     cells = plan_cells(job.store, job.checkpoints, job.series.run.digests, job.recipe(job.inputs), job.measures)
