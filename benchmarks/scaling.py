@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
+import psutil
 import torch
 
 from benchmarks.bench import Bench
@@ -26,20 +27,34 @@ PAIRS = 3
 
 
 def scaling(bench: Bench) -> Section:
-    """A trace by two workers beside the same by this process alone, and what it takes to start a worker."""
-    import attnshift
-    from attnshift.tracing.backends.processes import Processes
-    from attnshift.tracing.errands import Settle
-    from attnshift.tracing.job import prepare
-
+    """A trace by two workers beside the same by this process alone, with and without what starting takes."""
     if bench.device.type == "cuda" and torch.cuda.device_count() < WORKERS:
         return Section(notes=[f"A sweep by {WORKERS} workers: left out, it takes a GPU for each."])
+    checkpoints, job_of = _sweep(bench)
+    name = f"sweep of {checkpoints} checkpoints by {WORKERS} workers"
+    rows = [
+        Row(name, "starting them and their models included", "one process, its model included", clock="wall"),
+        Row(f"{name} that run", "workers that hold a model", "one process that holds a model", clock="wall"),
+    ]
+    for pair in range(1 if bench.quick else min(PAIRS, bench.pairs)):
+        sides = {workers: _costs(job_of, workers, bench) for workers in ((1, WORKERS) if pair % 2 else (WORKERS, 1))}
+        for i, row in enumerate(rows):
+            ours, against = [*row.ours_costs, sides[WORKERS][i]], [*row.against_costs, sides[1][i]]
+            rows[i] = replace(row, ours_costs=ours, against_costs=against)
+    return Section(rows)
+
+
+def _sweep(bench: Bench) -> tuple[int, Callable[[], Any]]:
+    """A run's number of checkpoints, and a function that prepares a new trace of it."""
+    import attnshift
+    from attnshift.tracing.job import prepare
+
     checkpoints, shape = (2, QUICK) if bench.quick else (CHECKPOINTS, STANDARD)
     words = [f"w{i}" for i in range(shape.vocabulary - 2)]
     run = write_run(bench.folder / "swept", shape, checkpoints)
     word_tokenizer(words).save_pretrained(run)
     items, examples, template = write_data(bench.folder, words, CONTEXT_WORDS // (10 if bench.quick else 1))
-    options: dict[str, Any] = {
+    options: Mapping[str, Any] = {
         "items": attnshift.load_items(items),
         "examples": attnshift.load_examples(examples),
         "measures": MEASURES,
@@ -49,39 +64,31 @@ def scaling(bench: Bench) -> Section:
         "device": bench.device.type,
     }
     opened, number = attnshift.open_series(run), count()
+    return checkpoints, lambda: prepare(opened, out=bench.folder / f"sweep-{next(number)}", **options)
 
-    def sweep(workers: int) -> Callable[[], Any]:
-        return lambda: attnshift.trace(opened, out=bench.folder / f"sweep-{next(number)}", workers=workers, **options)
 
-    def start() -> None:
-        with Processes(1, bench.device.type) as backend:
-            for _, done in backend.perform(settled, [Settle()]):
-                assert done.error is None, done.error
+def _costs(job_of: Callable[[], Any], workers: int, bench: Bench) -> tuple[Cost, Cost]:
+    """What a sweep takes from the start, and what another one takes by the same workers."""
+    from attnshift.tracing.backends.choice import choose_backend
+    from attnshift.tracing.trace import run_job
 
-    attnshift.trace(opened, out=bench.folder / "settled", steps=[1], **options)
-    settled = prepare(opened, out=bench.folder / "settled", **options)
-    row = Row(
-        f"sweep of {checkpoints} checkpoints by {WORKERS} workers",
-        f"attnshift.trace(workers={WORKERS}), starting them included",
-        "the same by one process",
-        clock="wall",
-    )
-    for pair in range(1 if bench.quick else min(PAIRS, bench.pairs)):
-        costs = {workers: _cost(sweep(workers)) for workers in ((1, WORKERS) if pair % 2 else (WORKERS, 1))}
-        row = replace(row, ours_costs=[*row.ours_costs, costs[WORKERS]], against_costs=[*row.against_costs, costs[1]])
-    what = "a process, its imports, and an errand without a model"
-    starts = Row("start of a worker", what, "", [_cost(start) for _ in range(PAIRS)], clock="wall")
-    return Section([row, starts])
+    jobs = job_of(), job_of()
+    with choose_backend("local", workers, device=bench.device.type) as backend:
+        first, second = (_cost(lambda job=job: run_job(job, backend=backend)) for job in jobs)
+    return first, second
 
 
 def _cost(work: Callable[[], Any]) -> Cost:
-    """What a call took, with the processes that it started and saw end."""
+    """What a call took, with the processes that it started or uses."""
     gc.collect()
     wall, cpu = time.perf_counter(), _cpu_seconds()
-    work()
+    outcome = work()
+    assert not outcome.failed, outcome.failed
     return Cost(_cpu_seconds() - cpu, time.perf_counter() - wall)
 
 
 def _cpu_seconds() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    """The processor's time of this process and its children, those that have ended and those that live."""
+    ended = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    alive = [child.cpu_times() for child in psutil.Process().children()]
+    return sum(each.ru_utime + each.ru_stime for each in ended) + sum(each.user + each.system for each in alive)
