@@ -61,11 +61,18 @@ def _ended(debug: bool) -> int:
         code = _INTERRUPTED
     except Exception as error:
         if callable(show := getattr(error, "show", None)):  # click's own: a wrong option, say
-            show(file=(told := io.StringIO()))
-            fail(told.getvalue().rstrip("\n"), debug=False)
+            show(file=(said := io.StringIO()))
+            fail(said.getvalue().rstrip("\n"), debug=False)
             code = int(getattr(error, "exit_code", 2))
         elif came_of_interrupt(error):
             code = _INTERRUPTED
+        elif isinstance(error, OSError) and error.filename is not None and error.strerror:
+            told = AttnshiftError(
+                f"{str(error.filename)!r} can't be used: {error.strerror}",
+                expected="a path that this machine has and lets you use",
+            )
+            fail(f"error: {told}", debug)
+            code = 2
         else:
             fail(f"error: {type(error).__name__}: {error}\n  this is a bug in attnshift: --debug shows where", debug)
             code = 1

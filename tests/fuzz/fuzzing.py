@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from attnshift.data.templates import PromptError
@@ -28,6 +28,7 @@ def fuzz(examples: int) -> settings:
         derandomize=MORE == 1,
         deadline=None,
         database=None,
+        phases=(Phase.explicit, Phase.generate),  # shrinking takes longer than reading what was found
         suppress_health_check=list(HealthCheck),
     )
 

@@ -77,7 +77,7 @@ def read_all(path: Path, trace: Path, mapping: dict[str, str] | None = None) -> 
             assert [each.question for each in again] == [each.question for each in file.examples]
 
 
-@fuzz(60)
+@fuzz(30)
 @given(st.binary(max_size=80) | ODD_JSON.map(str.encode), SUFFIXES)
 def test_any_bytes(folder, trace, content, suffix):
     path = folder / f"bytes{suffix}"
@@ -85,7 +85,7 @@ def test_any_bytes(folder, trace, content, suffix):
     read_all(path, trace)
 
 
-@fuzz(40)
+@fuzz(30)
 @given(ROWS | json_values(NAMES), MAPPINGS, st.sampled_from([".json", ".jsonl"]))
 def test_any_json(folder, trace, document, mapping, suffix):
     path = folder / f"json{suffix}"
@@ -94,7 +94,7 @@ def test_any_json(folder, trace, document, mapping, suffix):
     read_all(path, trace, mapping)
 
 
-@fuzz(40)
+@fuzz(30)
 @given(st.lists(st.lists(TEXT | st.sampled_from([*WORDS, *RESULTS]), max_size=5), max_size=5), MAPPINGS)
 @example([["question", "answer"], ["a\rb", "c"]], None)
 def test_any_csv(folder, trace, records, mapping):
@@ -155,7 +155,7 @@ def arrow_values() -> st.SearchStrategy:
     return st.composite(column)()
 
 
-@fuzz(40)
+@fuzz(30)
 @given(st.data())
 def test_any_table(folder, trace, data):
     import pyarrow as pa
@@ -183,7 +183,7 @@ def tables(folder) -> dict[str, bytes]:
     return {suffix: (folder / f"whole.{suffix}").read_bytes() for suffix in ("parquet", "arrow")}
 
 
-@fuzz(60)
+@fuzz(30)
 @given(st.data())
 def test_damaged_tables(folder, trace, tables, data):
     path = folder / "damaged.parquet"
@@ -196,7 +196,7 @@ def test_damaged_tables(folder, trace, tables, data):
     read_all(saved, trace)
 
 
-@fuzz(40)
+@fuzz(30)
 @given(
     json_values(st.sampled_from(["_data_files", "filename", "splits"])) | ODD_JSON,
     st.sampled_from(["state.json", "dataset_dict.json"]),

@@ -110,7 +110,7 @@ def told(root: Path, base: str | None) -> None:
     result_or_error(window_of, [checkpoint.path for checkpoint in run.checkpoints])
 
 
-@fuzz(150)
+@fuzz(80)
 @given(ENTRIES, st.none() | NAMES.filter(lambda name: not name.startswith("/")))
 def test_any_tree_of_plausible_names(folder, entries, base):
     root = build(folder / "run", entries)
@@ -121,7 +121,7 @@ def test_any_tree_of_plausible_names(folder, entries, base):
     told(root, str(root))
 
 
-@fuzz(100)
+@fuzz(60)
 @given(st.dictionaries(KEYS, VALUES, max_size=8) | VALUES | ODD_JSON)
 def test_any_manifest(folder, content):
     root = build(folder / "manifest", {("", "config.json"): b"{}", ("", "model.safetensors"): WEIGHTS[0]})
@@ -209,7 +209,7 @@ ODD_VALUES = st.none() | st.booleans() | st.integers(-2, 2000) | st.floats() | s
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@fuzz(25)
+@fuzz(15)
 @given(st.dictionaries(st.sampled_from(CONFIG), ODD_VALUES, min_size=1, max_size=3))
 def test_any_configuration_of_a_model(real, content):
     file = real / "checkpoint-2" / "config.json"
@@ -218,7 +218,7 @@ def test_any_configuration_of_a_model(real, content):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@fuzz(25)
+@fuzz(15)
 @given(
     st.sampled_from(
         ["config.json", "generation_config.json", "tokenizer_config.json", "tokenizer.json", "model.safetensors"]
@@ -239,7 +239,7 @@ TOKENIZER = ["model", "vocab", "merges", "type", "normalizer", "pre_tokenizer", 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@fuzz(25)
+@fuzz(15)
 @given(
     st.dictionaries(st.sampled_from(TOKENIZER), json_values(st.sampled_from(TOKENIZER), 6), max_size=3),
     st.dictionaries(
