@@ -9,8 +9,10 @@ import signal
 import sys
 import traceback
 import warnings
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Timer
 from typing import Annotated, Any
 
 import typer
@@ -81,17 +83,32 @@ def _ended(debug: bool) -> int:
 
 @contextmanager
 def _terminable() -> Iterator[list[int]]:
-    """Let SIGTERM, with which a cluster ends a job, end the command as Ctrl-C does; the list says whether it came."""
+    """Let SIGTERM, with which a cluster ends a job, end the command as Ctrl-C does; the list says whether it came.
+
+    An interrupt that comes while Python clears up an object is lost there; it is sent again a moment later.
+    """
     came: list[int] = []
+    again = Timer(0, interrupt_main)
 
     def interrupt(number: int, _: object) -> None:
         came.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def repeat(lost: Any) -> None:
+        nonlocal again
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            told(lost)
+        elif not again.is_alive():
+            again = Timer(0.05, interrupt_main)
+            again.start()
+
+    before, told = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
+    sys.unraisablehook = repeat
     try:
         yield came
     finally:
+        again.cancel()
+        sys.unraisablehook = told
         signal.signal(signal.SIGTERM, before)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -270,6 +271,27 @@ def test_signals_end_it_with_a_word(copied, command, monkeypatch, by, code):
     assert "Traceback" not in done.err
     assert command(*words_of(run, "--json")).json["computed"] == [2, 4]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("by", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_comes_while_an_object_is_cleared_up_is_not_lost(copied, command, monkeypatch, by, code):
+    """Python drops what is raised there, the interrupt too, and would go on to the end."""
+
+    class Cleared:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), by)
+
+    def clear() -> None:
+        Cleared()
+        time.sleep(1)
+
+    run = copied()
+    with monkeypatch.context() as patched:
+        before_step(patched, 2, clear)
+        done = command(*words_of(run))
+    assert done.code == code
+    assert "Traceback" not in done.err
+    assert Store(run / "trace").steps() == [0]
 
 
 @pytest.mark.slow
