@@ -208,7 +208,7 @@ def test_saved_datasets_of_any_description(folder, trace, tables, said, name, sp
     for other in ("state.json", "dataset_dict.json"):
         (saved / other).unlink(missing_ok=True)
     (saved / "data.arrow").write_bytes(tables["arrow"])
-    (saved / name).write_text(said if isinstance(said, str) else as_json(said))
+    (saved / name).write_bytes((said if isinstance(said, str) else as_json(said)).encode("utf-8", "surrogatepass"))
     result_or_error(read_rows, Path(f"{saved}{split}"))
 
 

@@ -70,6 +70,10 @@ PLACES = st.tuples(FOLDERS, FILES)
 ENTRIES = st.dictionaries(PLACES, CONTENTS | st.sampled_from(["folder", "link"]), min_size=1, max_size=14)
 
 
+def written(content: Any) -> bytes:
+    return (content if isinstance(content, str) else as_json(content)).encode("utf-8", "surrogatepass")
+
+
 def build(root: Path, entries: dict[tuple[str, str], Any]) -> Path:
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -125,7 +129,7 @@ def test_any_tree_of_plausible_names(folder, entries, base):
 @given(st.dictionaries(KEYS, VALUES, max_size=8) | VALUES | ODD_JSON)
 def test_any_manifest(folder, content):
     root = build(folder / "manifest", {("", "config.json"): b"{}", ("", "model.safetensors"): WEIGHTS[0]})
-    (root / "attnshift.json").write_text(content if isinstance(content, str) else as_json(content))
+    (root / "attnshift.json").write_bytes(written(content))
     manifest = result_or_error(read_manifest, root)
     if manifest is not None:
         for path in (*manifest.conflicts, *manifest.ift):
@@ -137,7 +141,7 @@ def test_any_manifest(folder, content):
 @given(json_values(KEYS) | ODD_JSON)
 def test_any_trainer_state(folder, content):
     folder = build(folder / "state", {("", "x"): b""})
-    (folder / "trainer_state.json").write_text(content if isinstance(content, str) else as_json(content))
+    (folder / "trainer_state.json").write_bytes(written(content))
     state = read_trainer_state(folder)
     assert state.step is None or state.step >= 0
 

@@ -127,6 +127,7 @@ def listening(path: Path) -> None:
         os.chdir(here)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [pipe, device, listening])
 @pytest.mark.parametrize(
     "name",

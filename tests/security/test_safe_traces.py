@@ -155,6 +155,7 @@ def opens_or_is_told(trace: Path, name: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_A_STEP)
 @pytest.mark.parametrize("value", SAYINGS, ids=range(len(SAYINGS)))
 def test_an_attribute_of_a_step_that_says_nonsense(trace, name, value):
@@ -164,6 +165,7 @@ def test_an_attribute_of_a_step_that_says_nonsense(trace, name, value):
     assert opens_or_is_told(trace, "step-00000050.nc") is is_text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_THE_INPUTS)
 @pytest.mark.parametrize("value", SAYINGS, ids=range(len(SAYINGS)))
 def test_an_attribute_of_the_inputs_that_says_nonsense(trace, name, value):
