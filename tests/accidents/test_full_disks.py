@@ -256,7 +256,7 @@ def test_a_graft_without_room_leaves_no_folder(made, tmp_path, command):
     run = made("llama")
     (tmp_path / "out").mkdir()
     words = f"graft --run {run} --source 2 --target 4 --conflicts {run.parent}/cf.json --parts q --limit 3".split()
-    words += ["--max-new-tokens", "1", "--save", str(tmp_path / "out" / "saved")]
+    words += ["--max-new-tokens", "1", "--save", str(tmp_path / "out" / "saved"), "-o", str(tmp_path / "graft.nc")]
     done = forked(words, tmp_path / "log", files_of_at_most(60_000))
     assert is_one_block(done, "saved", "too large")
     assert os.listdir(tmp_path / "out") == []
