@@ -44,11 +44,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that a terminal can't show is no reason to fail
-    with _terminable() as terminated:
+    with _interruptible(debug) as came:
         code = _ended(debug)
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
         fail("interrupted; what was computed is kept, and the same command goes on from there", debug=False)
-        code = _TERMINATED if terminated else code
+        code = _TERMINATED if signal.SIGTERM in came else code
     sys.exit(code)
 
 
@@ -82,10 +82,11 @@ def _ended(debug: bool) -> int:
 
 
 @contextmanager
-def _terminable() -> Iterator[list[int]]:
-    """Let SIGTERM, with which a cluster ends a job, end the command as Ctrl-C does; the list says whether it came.
+def _interruptible(debug: bool) -> Iterator[list[int]]:
+    """Let SIGTERM, with which a cluster ends a job, end the command as Ctrl-C does; yields what signals came.
 
-    An interrupt that comes while Python clears up an object is lost there; it is sent again a moment later.
+    An interrupt that comes while Python clears up an object is lost there: it is sent again a moment later. What
+    libraries' clean-up stumbles over afterwards is for --debug.
     """
     came: list[int] = []
     again = Timer(0, interrupt_main)
@@ -97,19 +98,25 @@ def _terminable() -> Iterator[list[int]]:
     def repeat(lost: Any) -> None:
         nonlocal again
         if not isinstance(lost.exc_value, KeyboardInterrupt):
-            told(lost)
+            if debug or not came:
+                told(lost)
         elif not again.is_alive():
             again = Timer(0.05, interrupt_main)
             again.start()
 
-    before, told = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
+    ours = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, by nohup, say
+        ours.append(signal.SIGINT)
+    before = {number: signal.signal(number, interrupt) for number in ours}
+    told = sys.unraisablehook
     sys.unraisablehook = repeat
     try:
         yield came
     finally:
         again.cancel()
         sys.unraisablehook = told
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def quiet(debug: bool) -> None:
