@@ -22,6 +22,7 @@ import psutil
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 MODES = ("time", "time", "time", "event", "event", "half a file")
+UNDISTURBED = "undisturbed"
 SECONDS = 1.2
 """of processor time, within which a process is killed; a trace of three checkpoints takes about 1.4"""
 EVENTS = 36
@@ -98,7 +99,7 @@ def dies_in_file(number: int, share: float) -> None:
 def stopped(words: list[str], out: Path, mode: str, rng: random.Random, log: Path) -> tuple[int, float]:
     """Run until it is killed or ends by itself: its wait status, and its processor time."""
     seconds, number, share = rng.uniform(0.05, SECONDS), rng.randint(1, EVENTS), rng.random()
-    by = getattr(signal, mode, signal.SIGKILL)
+    seconds, by = float("inf") if mode == UNDISTURBED else seconds, getattr(signal, mode, signal.SIGKILL)
 
     def action() -> int:
         if mode == "event":
@@ -157,7 +158,7 @@ def main() -> None:
     while sum(counts.values()) < kills or not finished:
         if finished:
             out, rounds = directory / str(rounds), rounds + 1
-        held, mode = marks(out), rng.choice(modes)
+        held, mode = marks(out), rng.choice(modes) if sum(counts.values()) < kills else UNDISTURBED
         log.write_bytes(b"")
         status, used = stopped(arguments(run, out), out, mode, rng, log)
         was_killed, now = check(status, mode, log.read_text()), marks(out)
