@@ -10,7 +10,7 @@ import sys
 import traceback
 import warnings
 from _thread import interrupt_main
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Timer
 from typing import Annotated, Any
@@ -45,15 +45,15 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that a terminal can't show is no reason to fail
     with _interruptible(debug) as came:
-        code = _ended(debug)
+        code = _ended(debug, came)
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
         fail("interrupted; what was computed is kept, and the same command goes on from there", debug=False)
         code = _TERMINATED if signal.SIGTERM in came else code
     sys.exit(code)
 
 
-def _ended(debug: bool) -> int:
-    """Run the command and say what went wrong; its exit code."""
+def _ended(debug: bool, came: Sequence[int]) -> int:
+    """Run the command and say what went wrong; its exit code. After a signal any error is what a library made of it."""
     try:
         code = app(prog_name="attnshift", standalone_mode=False)
     except AttnshiftError as error:
@@ -66,7 +66,7 @@ def _ended(debug: bool) -> int:
             show(file=(said := io.StringIO()))
             fail(said.getvalue().rstrip("\n"), debug=False)
             code = int(getattr(error, "exit_code", 2))
-        elif came_of_interrupt(error):
+        elif came or came_of_interrupt(error):
             code = _INTERRUPTED
         elif isinstance(error, OSError) and error.filename is not None and error.strerror:
             told = AttnshiftError(
