@@ -203,7 +203,8 @@ def test_words_that_the_tokenizer_does_not_know():
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    known = sorted({*re.findall(r"\w+|[^\w\s]+", ITEM.context + ITEM.question + "Graz Oran Question: Answer:")})
+    texts = ITEM.context + ITEM.question + "Graz Oran Question: Answer: " + OTHER.context_answer
+    known = sorted({*re.findall(r"\w+|[^\w\s]+", texts)})  # two unknown answers would be the same tokens
     words = Tokenizer(models.WordLevel({each: i for i, each in enumerate(["[UNK]", *known])}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")

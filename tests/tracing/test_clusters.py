@@ -58,7 +58,7 @@ def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
 
 @dataclass(frozen=True)
 class Stuck(Measure):
-    """A log-probability; on one node of a cluster it says that it is there and waits to be killed."""
+    """A log-probability; on one node of a cluster it says that it is there and waits to be killed; others wait for it."""
 
     folder: str
 
@@ -67,10 +67,13 @@ class Stuck(Measure):
     def compute(self, seen: Observation) -> np.ndarray:
         ray = sys.modules.get("ray")
         if ray is not None and ray.is_initialized():
-            doomed = Path(self.folder) / "doomed"
+            doomed, there = (Path(self.folder) / name for name in ("doomed", "there"))
             if ray.get_runtime_context().get_node_id() == doomed.read_text():
-                (Path(self.folder) / "there").touch()
+                there.touch()
                 time.sleep(300)
+            deadline = time.monotonic() + 120
+            while not there.exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
         return np.nansum(seen.get("context_answer").logprob, -1)
 
 
