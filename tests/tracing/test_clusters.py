@@ -58,7 +58,7 @@ def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
 
 @dataclass(frozen=True)
 class Stuck(Measure):
-    """A log-probability; on one node of a cluster it says that it is there and waits to be killed; others wait for it."""
+    """A log-probability; on one node of a cluster it says that it is there and waits to be killed, others wait."""
 
     folder: str
 
