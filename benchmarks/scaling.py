@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -15,14 +15,11 @@ import torch
 
 from benchmarks.bench import Bench
 from benchmarks.clock import Cost
-from benchmarks.models import QUICK, STANDARD
 from benchmarks.rows import Row, Section
-from benchmarks.rundir import word_tokenizer, write_run
-from benchmarks.trace import MEASURES, NEW_TOKENS, TOKEN_BUDGET, write_data
+from benchmarks.sweep import make_sweep
 
 CHECKPOINTS = 12
 WORKERS = 2
-CONTEXT_WORDS = 120
 PAIRS = 3
 
 
@@ -46,24 +43,11 @@ def scaling(bench: Bench) -> Section:
 
 def _sweep(bench: Bench) -> tuple[int, Callable[[], Any]]:
     """A run's number of checkpoints, and a function that prepares a new trace of it."""
-    import attnshift
     from attnshift.tracing.job import prepare
 
-    checkpoints, shape = (2, QUICK) if bench.quick else (CHECKPOINTS, STANDARD)
-    words = [f"w{i}" for i in range(shape.vocabulary - 2)]
-    run = write_run(bench.folder / "swept", shape, checkpoints)
-    word_tokenizer(words).save_pretrained(run)
-    items, examples, template = write_data(bench.folder, words, CONTEXT_WORDS // (10 if bench.quick else 1))
-    options: Mapping[str, Any] = {
-        "items": attnshift.load_items(items),
-        "examples": attnshift.load_examples(examples),
-        "measures": MEASURES,
-        "template": str(template),
-        "max_new_tokens": NEW_TOKENS,
-        "token_budget": TOKEN_BUDGET,
-        "device": bench.device.type,
-    }
-    opened, number = attnshift.open_series(run), count()
+    checkpoints = 2 if bench.quick else CHECKPOINTS
+    opened, options = make_sweep(bench, checkpoints)
+    options["device"], number = bench.device.type, count()
     return checkpoints, lambda: prepare(opened, out=bench.folder / f"sweep-{next(number)}", **options)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from attnshift.cli.app import DebugFlag, JsonFlag, app, note, quiet, show
-from attnshift.cli.choices import load_data
+from attnshift.cli.choices import listed, load_data
 
 Source = Annotated[str, typer.Option(help="What gives: a checkpoint's folder; with --run a step, start, peak or end.")]
 Target = Annotated[str, typer.Option(help="What receives: likewise.")]
@@ -66,8 +66,8 @@ def patch(
         trace=trace,
         base=base,
         items=items,
-        parts=_listed(parts),
-        by=_listed(by),
+        parts=listed(parts),
+        by=listed(by),
         generate=generate,
         out=out,
         say=note,
@@ -123,22 +123,18 @@ def graft(
         base=base,
         items=items,
         examples=examples,
-        parts=_listed(parts),
-        by=_listed(by),
+        parts=listed(parts),
+        by=listed(by),
         sets=sets or (),
         search=search,
         share=share,
-        criteria=_listed(criteria),
+        criteria=listed(criteria),
         save=save,
         out=out,
         say=note,
         **_options(limit, seed, template, tokenizer, max_new_tokens, token_budget, device, dtype),
     )
     show(graft_facts(result), graft_text, as_json)
-
-
-def _listed(text: str) -> list[str]:
-    return [piece.strip() for piece in text.split(",") if piece.strip()]
 
 
 def _options(

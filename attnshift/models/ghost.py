@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from transformers.pytorch_utils import Conv1D
 
 from attnshift.errors import AttnshiftError
+from attnshift.models.norms import precise
 from attnshift.models.readings import ExampleGradients
 
 IGNORED = -100
@@ -199,13 +200,13 @@ class ExampleWatch:
         left, right = (inputs, gradient) if isinstance(module, Conv1D) else (gradient, inputs)
         directions = self._directions(names["weight"], left)
         if left.shape[1] * (left.shape[2] + right.shape[2]) < left.shape[2] * right.shape[2]:
-            a, b = _exact(left), _exact(right)
+            a, b = precise(left), precise(right)
             self.squares += (torch.bmm(a, a.mT) * torch.bmm(b, b.mT)).sum((1, 2)).to(self.squares)
             for name, direction in directions.items():
                 self.products[name] += ((a @ direction) * b).sum((1, 2)).to(self.squares)
         else:
             for i in range(len(left)):  # one matrix at a time
-                self._add_matrix(i, _exact(left[i].T @ right[i]), directions)
+                self._add_matrix(i, precise(left[i].T @ right[i]), directions)
         if self._is_tied and names["weight"] in self._tied_names():
             self._tie("head", inputs, gradient)
 
@@ -246,7 +247,7 @@ class ExampleWatch:
             self._add(name, found[attribute].detach())
 
     def _add(self, name: str, gradients: Float[Tensor, "batch ..."]) -> None:
-        flat = _exact(gradients.flatten(1))
+        flat = precise(gradients.flatten(1))
         self.squares += flat.pow(2).sum(1).to(self.squares)
         for direction_name, direction in self._directions(name, flat).items():
             self.products[direction_name] += (flat @ direction.reshape(-1)).to(self.squares)
@@ -261,11 +262,11 @@ class ExampleWatch:
 
     def _tie(self, end: str, inputs: Tensor, gradient: Tensor) -> None:
         """||E + H||^2 of a matrix used at both ends lacks 2 <E, H> = 2 sum_tu H_u[token t] <input of row u, e_t>."""
-        self._tied[end] = (inputs, _exact(gradient))
+        self._tied[end] = (inputs, precise(gradient))
         if len(self._tied) == 2:
             (ids, embedded), (rows, logits) = self._tied["embed"], self._tied["head"]
             weight = logits.gather(2, ids[:, None].expand(-1, logits.shape[1], -1))
-            cross = (weight * torch.bmm(_exact(rows), embedded.mT)).sum((1, 2))
+            cross = (weight * torch.bmm(precise(rows), embedded.mT)).sum((1, 2))
             self.squares += 2 * cross.to(self.squares)
 
 
@@ -288,11 +289,6 @@ def _is_known(module: nn.Module) -> bool:
 
 def _is_norm(module: nn.Module) -> bool:
     return "norm" in type(module).__name__.lower()
-
-
-def _exact(tensor: Tensor) -> Tensor:
-    """At least float32: sums of products in half precision would round away small examples."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 @contextmanager

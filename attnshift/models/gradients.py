@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from attnshift.data.batches import length_batches
 from attnshift.models.forward import Target, mean_target_loss
 from attnshift.models.ghost import ExampleWatch
+from attnshift.models.norms import precise
 from attnshift.models.parts import Piece, part_order
 from attnshift.models.readings import ExampleGradients, GroupGradients
 
@@ -113,7 +114,7 @@ class _Products:
             self._add(None, piece.part, _square(own))
             for other, direction in self.against.items():
                 if name in direction:
-                    left, right = _exact(own), _exact(piece.of(direction[name]).to(own.device).reshape(-1))
+                    left, right = precise(own), precise(piece.of(direction[name]).to(own.device).reshape(-1))
                     self._add(other, piece.part, torch.dot(left, right.to(left.dtype)))
 
     def _add(self, other: str | None, part: str, product: Tensor) -> None:
@@ -170,11 +171,6 @@ def _add(total: Gradient, name: str, gradient: Tensor, hold: torch.device | None
         total[name].add_(gradient.to(total[name].device))
     else:
         total[name] = gradient.to(hold or gradient.device, torch.promote_types(gradient.dtype, torch.float32))
-
-
-def _exact(vector: Tensor) -> Tensor:
-    """At least float32: sums of products in half precision round small ones away."""
-    return vector.to(torch.promote_types(vector.dtype, torch.float32))
 
 
 def _square(vector: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ def tolerance(dtype: torch.dtype) -> float:
 
 
 def precise(tensor: Tensor) -> Tensor:
-    """In float32 at least."""
+    """In float32 at least: sums of products in half precision would round small ones away."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from made_names import NAMES
 from tiny import bpe_tokenizer, conflict_rows, data_texts
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -292,21 +293,6 @@ def test_an_ordinary_item(kind, template):
     assert "".join(decoded.split()).lower() == "herat"
 
 
-NAMES = [
-    "Herat",
-    "Oran",
-    "New Cairo",
-    "Cairo",
-    "US",
-    "us",
-    "Łódź",
-    "São Tomé",
-    "東京",
-    "😀🏽",
-    "e\u0301",
-    "İzmir",
-    "℡ Ａ",
-]
 MORE = ["the capital of", "is", ".", ",\n", "\n\n", "  ", "Question:", "### Input:\n", "In 2030", "don't", "\t", "</s>"]
 phrases = st.lists(st.sampled_from(NAMES + MORE), min_size=1, max_size=8).map(" ".join)
 texts = (phrases | st.text(min_size=1, max_size=20)).filter(str.strip)

@@ -7,11 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from healthy import ITEM
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from attnshift.data.formats import Reading
-from attnshift.data.items import Item
 from attnshift.diagnosis.examination import DataFile, ModelOptions, examine_run
 from attnshift.diagnosis.tokens import TOKEN_CHECKS
 from attnshift.errors import AttnshiftError
@@ -49,13 +49,6 @@ VALUES = st.recursive(
 )
 OBJECTS = st.dictionaries(KEYS, VALUES, max_size=4)
 
-ITEM = Item(
-    id="a",
-    context="In 2030 the seat was moved to Graz.",
-    question="What is the capital of Hav?",
-    context_answer="Graz",
-    parametric_answer="Oran",
-)
 DATA = [DataFile("cf.json", "items", Reading(1, {1: ITEM}, {}))]
 
 

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from healthy import ITEM
 from tiny import CHAT, bpe_tokenizer, data_texts
 
 from attnshift.data.formats import Reading
-from attnshift.data.items import Item
 from attnshift.diagnosis.check import Check
 from attnshift.diagnosis.examination import DataFile, Examination, ModelOptions, examine_run
 from attnshift.diagnosis.tokens import TOKEN_CHECKS
@@ -32,13 +32,6 @@ def chat(made, tmp_path) -> Path:
     return Path(shutil.copytree(made("llama", chat=True), tmp_path / "chat"))
 
 
-ITEM = Item(
-    id="a",
-    context="In 2030 the seat was moved to Graz.",
-    question="What is the capital of Hav?",
-    context_answer="Graz",
-    parametric_answer="Oran",
-)
 FILE = DataFile("cf.json", "items", Reading(1, {1: ITEM}, {}))
 
 

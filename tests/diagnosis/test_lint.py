@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from healthy import ITEM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import alpaca_rows, bpe_tokenizer, conflict_rows, data_texts
@@ -19,13 +20,6 @@ from attnshift.diagnosis.items import ITEM_DEFECTS
 from attnshift.diagnosis.lint import ROW_DEFECTS, lint
 from attnshift.errors import AttnshiftError
 
-ITEM = Item(
-    id="a",
-    context="In 2030 the seat was moved to Graz.",
-    question="What is the capital of Hav?",
-    context_answer="Graz",
-    parametric_answer="Oran",
-)
 OTHER = Item(
     id="b",
     context="Since the flood Ghent is the seat.",

@@ -10,6 +10,7 @@ import numpy as np
 from fuzzing import MORE, fuzz, result_or_error
 from hypothesis import given
 from hypothesis import strategies as st
+from made_names import NAMES
 from tiny import CHAT, data_texts
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -147,21 +148,6 @@ def tokenizers(draw) -> tuple[str, Any]:
 
 
 PARTS = {"pre": PRE, "normalizer": NORMALIZERS, "decoder": DECODERS, "processor": PROCESSORS}
-NAMES = [
-    "Herat",
-    "Oran",
-    "New Cairo",
-    "Cairo",
-    "US",
-    "us",
-    "Łódź",
-    "São Tomé",
-    "東京",
-    "😀🏽",
-    "e\u0301",
-    "İzmir",
-    "℡ Ａ",
-]
 MORE_TEXT = [
     "the capital of",
     ".",

@@ -10,14 +10,17 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import psutil
 import pytest
+import tiny_traces
 import torch
 import xarray as xr
+from tiny_traces import assert_same, series
 
 import attnshift
 from attnshift.data.templates import load_template
@@ -34,35 +37,17 @@ from attnshift.tracing.trace import run_job
 SOME = ["margin", "attention_mass", "loss", "gradient_norm"]
 
 
+options = partial(tiny_traces.options, measures=SOME)
+
+
 @pytest.fixture(scope="module")
 def run(made) -> Path:
     return made("llama")
 
 
-def options(run: Path, out: Path, **more):
-    return {
-        "items": attnshift.load_items(run.parent / "cf.json"),
-        "examples": attnshift.load_examples(run.parent / "alpaca.json"),
-        "out": out,
-        "max_new_tokens": 2,
-        "measures": SOME,
-        **more,
-    }
-
-
-def series(run: Path):
-    return attnshift.open_series(run, base=str(run.parent / "base"))
-
-
 @pytest.fixture(scope="module")
 def alone(run, tmp_path_factory) -> xr.Dataset:
     return attnshift.trace(series(run), **options(run, tmp_path_factory.mktemp("alone")))
-
-
-def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
-    assert set(a.variables) == set(b.variables)
-    for name in a.variables:
-        np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
 
 
 def workers() -> list[psutil.Process]:

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
-import xarray as xr
+from tiny_traces import assert_same, options, series
 
 import attnshift
 from attnshift.measures.measure import Measure, Observation
@@ -34,26 +34,6 @@ PROMPT = {"RAY_worker_niceness": "0"}
 @pytest.fixture(scope="module")
 def run(made) -> Path:
     return made("llama")
-
-
-def options(run: Path, out: Path, **more):
-    return {
-        "items": attnshift.load_items(run.parent / "cf.json"),
-        "examples": attnshift.load_examples(run.parent / "alpaca.json"),
-        "out": out,
-        "max_new_tokens": 2,
-        **more,
-    }
-
-
-def series(run: Path):
-    return attnshift.open_series(run, base=str(run.parent / "base"))
-
-
-def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
-    assert set(a.variables) == set(b.variables)
-    for name in a.variables:
-        np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
 
 
 @dataclass(frozen=True)

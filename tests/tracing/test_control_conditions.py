@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from tiny_traces import series
 from torch.nn.functional import log_softmax
 from transformers import AutoModelForCausalLM
 
@@ -21,10 +22,6 @@ CONTROLS = ["control_margin", "control_generation", "control_label"]
 @pytest.fixture(scope="module")
 def run(made) -> Path:
     return made("llama")
-
-
-def series(run: Path):
-    return attnshift.open_series(run, base=str(run.parent / "base"))
 
 
 def options(run: Path, out: Path, **more):

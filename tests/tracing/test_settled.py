@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import conflict_rows
+from tiny_traces import series
 from torch.nn.functional import log_softmax
 from transformers import AutoModelForCausalLM
 
@@ -26,10 +27,6 @@ OWN_LINE = "{{ context }}\nQuestion: {{ question }}\nAnswer:\n{{ answer }}"
 @pytest.fixture(scope="module")
 def run(made) -> Path:
     return made("llama")
-
-
-def series(run: Path):
-    return attnshift.open_series(run, base=str(run.parent / "base"))
 
 
 def options(run: Path, out: Path, **more):

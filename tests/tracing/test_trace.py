@@ -7,11 +7,14 @@ import os
 import shutil
 import signal
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_traces
 import xarray as xr
+from tiny_traces import assert_same, series
 
 import attnshift
 from attnshift.measures.measure import Measure, Observation
@@ -20,23 +23,12 @@ from attnshift.tracing.store import Store
 CHEAP = ["margin", "logprob_context_answer"]
 
 
+options = partial(tiny_traces.options, max_new_tokens=4)
+
+
 @pytest.fixture(scope="module")
 def run(made) -> Path:
     return made("llama")
-
-
-def options(run: Path, out: Path, **more):
-    return {
-        "items": attnshift.load_items(run.parent / "cf.json"),
-        "examples": attnshift.load_examples(run.parent / "alpaca.json"),
-        "out": out,
-        "max_new_tokens": 4,
-        **more,
-    }
-
-
-def series(run: Path):
-    return attnshift.open_series(run, base=str(run.parent / "base"))
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +42,6 @@ def one_step(run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("one")
     attnshift.trace(series(run), **options(run, out, measures=CHEAP, steps=[2]))
     return out
-
-
-def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
-    assert set(a.variables) == set(b.variables)
-    for name in a.variables:
-        np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
 
 
 def in_child(action) -> int:
